@@ -1,0 +1,8 @@
+"""Weights and runs on disk, ours and others'."""
+
+from cmvl.checkpoint.convert import convert
+from cmvl.checkpoint.folder import find_last
+from cmvl.checkpoint.run import Checkpointer
+from cmvl.checkpoint.weights import load_weights
+
+__all__ = ["Checkpointer", "convert", "find_last", "load_weights"]

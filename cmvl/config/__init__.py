@@ -1,0 +1,6 @@
+"""The only place that defines, reads from disk or checks configuration."""
+
+from cmvl.config.defaults import get_cfg
+from cmvl.config.load import BatchPlan, batch_plan, dump_cfg, load_cfg
+
+__all__ = ["BatchPlan", "batch_plan", "dump_cfg", "get_cfg", "load_cfg"]

@@ -1,0 +1,133 @@
+"""Every key once, with its default. Names are PySlowFast's wherever the concept is the same."""
+
+from fvcore.common.config import CfgNode as CN
+
+_C = CN()
+
+_C.TASK = "classification"  # row of cmvl/tasks.py
+_C.OUTPUT_DIR = "./output"  # config, logs, checkpoints and results go here
+_C.RNG_SEED = 0  # seeds weights, data order and augmentation
+_C.NUM_GPUS = 1  # 0: run on the CPU; 1: run on one GPU
+_C.LOG_PERIOD = 10  # iterations between two log lines
+
+_C.TRAIN = CN()
+_C.TRAIN.ENABLE = True  # train?
+_C.TRAIN.DATASET = "Kinetics"  # reader: a name registered in cmvl/data
+_C.TRAIN.BATCH_SIZE = 64  # B, the clips of one step; under batch reduction B / N videos
+_C.TRAIN.EVAL_PERIOD = 1  # epochs between two validations; 0: never
+_C.TRAIN.EVAL_VIEWS = 5  # uniform centre-crop clips per video in these validations
+_C.TRAIN.CHECKPOINT_PERIOD = 1  # epochs between two checkpoints
+_C.TRAIN.AUTO_RESUME = True  # continue from the last checkpoint in OUTPUT_DIR
+_C.TRAIN.INIT_FROM = ""  # weights to start from (stage one); ours or PySlowFast's
+_C.TRAIN.MIXED_PRECISION = False  # float16 autocast with a gradient scaler, on a GPU
+
+_C.TEST = CN()
+_C.TEST.ENABLE = True  # test after training (or alone)?
+_C.TEST.DATASET = "Kinetics"  # reader: a name registered in cmvl/data
+_C.TEST.CHECKPOINT_FILE_PATH = ""  # weights to test; "": the last checkpoint in OUTPUT_DIR
+_C.TEST.NUM_ENSEMBLE_VIEWS = 10  # V, uniformly spaced clips of a video
+_C.TEST.NUM_SPATIAL_CROPS = 3  # S, crops of each of these clips (1: centre, 3: along the long side)
+_C.TEST.CHUNK = 10  # views per forward pass; lower it when memory is short, same result
+_C.TEST.SKIP_BROKEN = False  # True: list unreadable videos in the results instead of stopping
+
+_C.DATA = CN()
+_C.DATA.PATH_TO_DATA_DIR = ""  # folder with train.csv, val.csv, test.csv
+_C.DATA.PATH_PREFIX = ""  # put before every relative path of a list
+_C.DATA.PATH_LABEL_SEPARATOR = " "  # between path and label in a list
+_C.DATA.NUM_FRAMES = 8  # T, frames of a clip
+_C.DATA.SAMPLING_RATE = 8  # tau, frames of video per frame of clip, at TARGET_FPS
+_C.DATA.TARGET_FPS = 30  # frame rate in which SAMPLING_RATE counts
+_C.DATA.TRAIN_JITTER_SCALES = [256, 320]  # range of the short side in training, pixels
+_C.DATA.INV_UNIFORM_SAMPLE = False  # draw 1 / short side uniformly instead of the short side
+_C.DATA.TRAIN_CROP_SIZE = 224  # random square crop in training, pixels
+_C.DATA.TEST_CROP_SIZE = 256  # short side and square crop in test, pixels
+_C.DATA.RANDOM_FLIP = True  # mirror half of the training clips
+_C.DATA.MEAN = [0.45, 0.45, 0.45]  # RGB mean of pixels in 0..1
+_C.DATA.STD = [0.225, 0.225, 0.225]  # RGB standard deviation of pixels in 0..1
+_C.DATA.ENSEMBLE_METHOD = "sum"  # of a test video's views: sum (ranks as the mean does) | max
+_C.DATA.MAX_RESAMPLES = 10  # training: videos tried in place of a broken one before stopping
+
+_C.DATA_LOADER = CN()
+_C.DATA_LOADER.NUM_WORKERS = 8  # decoding processes; 0: decode in the main process
+_C.DATA_LOADER.PIN_MEMORY = True  # page-locked batches for faster copies to a GPU
+
+_C.AUG = CN()
+_C.AUG.SHARED = False  # True: one scale, crop and flip for all N clips of a video
+
+_C.VIDEO = CN()
+_C.VIDEO.NUM_CLIPS = 1  # N, clips of one video trained together
+_C.VIDEO.STRATEGY = "batch_reduction"  # batch_reduction | multi_iteration (Sec. 3.3)
+_C.VIDEO.LOSS_WEIGHT = 1.0  # alpha of Eq. 1, weight of the video-level term
+_C.VIDEO.STRATIFIED = False  # True: clip n starts in the n-th of N equal parts of the video
+
+_C.MEMORY = CN()
+_C.MEMORY.INTERACTION = "NoMemory"  # NoMemory | AveragePoolMemory | AssociativeMemory
+_C.MEMORY.INFUSION = "FeatureGating"  # FeatureGating | ResidualInfusion
+_C.MEMORY.REDUCTION = 4  # d / d'
+_C.MEMORY.BIAS = True  # biases on W_k, W_v, W_q, W_O
+_C.MEMORY.NORM = "batch"  # after W_O: batch | layer | none; batch_each: after every projection
+_C.MEMORY.PATHWAYS = "all"  # all: one memory per pathway; slow: on the first pathway only
+
+_C.MODEL = CN()
+_C.MODEL.BACKBONE = "SlowOnly"  # a name registered in cmvl/backbones, or torchvision/NAME
+_C.MODEL.NUM_CLASSES = 400  # K
+_C.MODEL.DROPOUT_RATE = 0.5  # before the classifier
+_C.MODEL.FREEZE_BACKBONE = False  # train memory and head alone (Table 2a)
+_C.MODEL.FREEZE = []  # patterns of parameter names that do not learn, e.g. ["backbone.s1.*"]
+_C.MODEL.FC_INIT_STD = 0.01  # standard deviation of the classifier's initial weights
+
+_C.RESNET = CN()
+_C.RESNET.DEPTH = 50  # 18 | 34 (basic blocks) | 26 | 50 | 101 | 152 (bottlenecks)
+_C.RESNET.STAGE_BLOCKS = []  # blocks of res2..res5, to make a smaller net of DEPTH's block type
+_C.RESNET.WIDTH_PER_GROUP = 64  # channels of the stem
+_C.RESNET.ZERO_INIT_FINAL_BN = True  # residual branches start at zero
+_C.RESNET.NUM_BLOCK_TEMP_KERNEL = []  # first blocks of res2..res5 with temporal kernels; []: all
+_C.RESNET.SPATIAL_STRIDES = [1, 2, 2, 2]  # of res2..res5
+_C.RESNET.SPATIAL_DILATIONS = [1, 1, 1, 1]  # of res2..res5
+
+_C.SLOWFAST = CN()
+_C.SLOWFAST.ALPHA = 4  # frames of the fast pathway per frame of the slow one
+_C.SLOWFAST.BETA_INV = 8  # channels of the slow pathway per channel of the fast one
+_C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2  # lateral channels per fast channel
+_C.SLOWFAST.FUSION_KERNEL_SZ = 5  # temporal kernel of the lateral convolutions
+
+_C.NONLOCAL = CN()
+_C.NONLOCAL.LOCATION = [[], [], [], []]  # blocks of res2..res5, from 0, followed by a non-local one
+_C.NONLOCAL.INSTANTIATION = "dot_product"  # dot_product | softmax
+_C.NONLOCAL.POOL = [1, 2, 2]  # max pool of keys and values, t h w; or one per stage
+_C.NONLOCAL.GROUP = [1, 1, 1, 1]  # groups of frames that attend only to themselves, per stage
+
+_C.I3D = CN()
+_C.I3D.CONV1_STRIDE = 1  # temporal stride of the first convolution; 2: the original 32x2 net
+_C.I3D.POOL1_SIZE = 1  # temporal kernel and stride of the pool after it; 2: the original 32x2 net
+_C.I3D.POOL1_PAD = 1  # spatial padding of that pool; 0: the original nets
+
+_C.TORCHVISION = CN()
+_C.TORCHVISION.WEIGHTS = ""  # torchvision's name of pretrained weights, e.g. DEFAULT; "": none
+
+_C.BN = CN()
+_C.BN.USE_PRECISE_STATS = False  # re-estimate the running statistics before every validation
+_C.BN.NUM_BATCHES_PRECISE = 200  # batches used for it
+_C.BN.FROZEN = False  # the backbone's norms neither learn nor move their statistics
+_C.BN.WEIGHT_DECAY = 0.0  # weight decay of normalisation parameters
+
+_C.SOLVER = CN()
+_C.SOLVER.BASE_LR = 0.1  # learning rate for TRAIN.BATCH_SIZE independent clips
+_C.SOLVER.LR_POLICY = "cosine"  # cosine | steps_with_relative_lrs
+_C.SOLVER.COSINE_END_LR = 0.0  # learning rate at the end of the cosine
+_C.SOLVER.COSINE_AFTER_WARMUP = False  # start the cosine at the end of the warm-up
+_C.SOLVER.STEPS = []  # epochs at which the stages start, the first is 0
+_C.SOLVER.LRS = []  # learning rate of each stage, in units of BASE_LR
+_C.SOLVER.MAX_EPOCH = 196  # passes over the videos
+_C.SOLVER.WARMUP_EPOCHS = 0.0  # length of the linear warm-up
+_C.SOLVER.WARMUP_START_LR = 0.01  # where the warm-up starts
+_C.SOLVER.MOMENTUM = 0.9  # of SGD
+_C.SOLVER.DAMPENING = 0.0  # of SGD
+_C.SOLVER.NESTEROV = True  # of SGD
+_C.SOLVER.WEIGHT_DECAY = 1e-4  # of everything but normalisation parameters
+_C.SOLVER.CLIP_GRAD_L2NORM = 0.0  # largest gradient norm; 0: no limit
+
+
+def get_cfg() -> CN:
+    """A fresh copy of the defaults."""
+    return _C.clone()

@@ -1,0 +1,174 @@
+"""From a YAML file and KEY VALUE pairs to one frozen, checked config; and the plan of a batch."""
+
+import ast
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fvcore.common.config import CfgNode
+
+from cmvl.config.defaults import get_cfg
+from cmvl.config.validate import validate
+from cmvl.utils.errors import ConfigError
+
+# Where a PySlowFast key's job is done by another key here.
+MOVED = {
+    "MODEL.ARCH": "MODEL.BACKBONE",
+    "MODEL.MODEL_NAME": "MODEL.BACKBONE",
+    "TRAIN.CHECKPOINT_FILE_PATH": "TRAIN.INIT_FROM",
+    "TEST.BATCH_SIZE": "TEST.CHUNK",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaf of a config source: `where` is "file:line" or "command line"."""
+
+    key: str
+    value: Any
+    where: str
+
+
+def load_cfg(file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
+    """Defaults <- the file's `_BASE_` chain <- the file <- KEY VALUE pairs; checked and frozen.
+
+    Raises ConfigError, naming file, line, key and the nearest known key or the wanted type.
+    """
+    cfg = get_cfg()
+    settings = list(_from_file(Path(file))) if file else []
+    settings += _from_pairs(opts)
+    complaints = [text for setting in settings for text in _apply(cfg, setting)]
+    if not complaints:
+        complaints = validate(cfg, batch_plan(cfg).videos if cfg.VIDEO.NUM_CLIPS > 0 else 0)
+    if complaints:
+        raise ConfigError("\n".join(complaints))
+    cfg.freeze()
+    return cfg
+
+
+def dump_cfg(cfg: CfgNode, path: Path) -> None:
+    """Write the effective config, every key of it, where `load_cfg` can read it again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(cfg.dump())
+
+
+def _from_file(path: Path, below: tuple[Path, ...] = ()) -> Iterator[Setting]:
+    """The settings of a file, those of its `_BASE_` first (a path relative to the file)."""
+    if path.resolve() in below:
+        raise ConfigError(f"{path}: _BASE_ leads back to the file itself")
+    try:
+        root = yaml.compose(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: no such config file ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if root is None:
+        return
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{path}:1: expected KEY: VALUE lines")
+    for setting in _leaves(root, path):
+        if setting.key == "_BASE_":
+            base = Path(setting.value).expanduser()
+            yield from _from_file(path.parent / base, (*below, path.resolve()))
+    yield from (s for s in _leaves(root, path) if s.key != "_BASE_")
+
+
+def _leaves(node: yaml.MappingNode, path: Path, prefix: str = "") -> Iterator[Setting]:
+    for name, value in node.value:
+        key = prefix + str(name.value)
+        if isinstance(value, yaml.MappingNode):
+            yield from _leaves(value, path, key + ".")
+        else:
+            loaded = yaml.safe_load(yaml.serialize(value))
+            yield Setting(key, loaded, f"{path}:{name.start_mark.line + 1}")
+
+
+def _from_pairs(opts: Sequence[str]) -> list[Setting]:
+    if len(opts) % 2:
+        raise ConfigError(
+            f"command line: overrides come as KEY VALUE pairs, but {opts[-1]!r} has no partner"
+        )
+    return [Setting(k, v, "command line") for k, v in zip(opts[::2], opts[1::2], strict=True)]
+
+
+def _apply(cfg: CfgNode, setting: Setting) -> Iterator[str]:
+    """Put one setting in its place; yields what is wrong with it."""
+    *parents, name = setting.key.split(".")
+    node: Any = cfg
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, CfgNode) else None
+    if not isinstance(node, CfgNode) or name not in node:
+        yield f"{setting.where}: unknown key {setting.key}{_advice(cfg, setting.key)}"
+    elif isinstance(node[name], CfgNode):
+        yield f"{setting.where}: {setting.key} is a group of keys, not a value"
+    else:
+        value, fits = _coerce(node[name], setting.value)
+        if fits:
+            node[name] = value
+        else:
+            wanted = type(node[name]).__name__
+            yield (
+                f"{setting.where}: {setting.key} wants a value of type {wanted} "
+                f"such as {node[name]!r}, got {setting.value!r}"
+            )
+
+
+def _coerce(default: Any, value: Any) -> tuple[Any, bool]:
+    """The value in the default's type, and whether it has one."""
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            return value, False
+    if type(default) is float and type(value) is int:
+        value = float(value)
+    if isinstance(default, list) and isinstance(value, tuple):
+        value = list(value)
+    return value, type(value) is type(default)
+
+
+def _advice(cfg: CfgNode, key: str) -> str:
+    if key in MOVED:
+        return f"; PySlowFast's {key} is {MOVED[key]} here"
+    known = list(_keys(cfg))
+    same_name = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"; did you mean {near[0]}?"
+
+
+def _keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
+    for name, value in cfg.items():
+        if isinstance(value, CfgNode):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What one step of this process holds (Sec. 3.3)."""
+
+    videos: int
+    clips: int  # N of each video
+    lr_scale: float  # linear scaling rule: independent videos against the budget B
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.videos} videos x {self.clips} clips a step, {self.reason}"
+
+
+def batch_plan(cfg: CfgNode) -> BatchPlan:
+    """How `TRAIN.BATCH_SIZE`, the clip budget B, is spent.
+
+    Batch reduction takes round(B / N) videos and scales the learning rate by videos / B, since a
+    step then sees that many independent samples; multi-iteration takes B videos, unscaled.
+    """
+    B, N = cfg.TRAIN.BATCH_SIZE, cfg.VIDEO.NUM_CLIPS
+    if cfg.VIDEO.STRATEGY == "multi_iteration":
+        return BatchPlan(B, N, 1.0, f"multi-iteration: all B = {B} videos, learning rate unscaled")
+    videos = max(1, round(B / N))
+    reason = f"batch reduction: round({B} / {N}) videos, learning rate x {videos}/{B}"
+    return BatchPlan(videos, N, videos / B, reason)

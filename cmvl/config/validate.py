@@ -1,0 +1,98 @@
+"""Combinations of values that cannot work, each with its mend."""
+
+from collections.abc import Iterator
+
+from fvcore.common.config import CfgNode
+
+CHOICES = {
+    "VIDEO.STRATEGY": ("batch_reduction", "multi_iteration"),
+    "MEMORY.NORM": ("batch", "batch_each", "layer", "none"),
+    "MEMORY.PATHWAYS": ("all", "slow"),
+    "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
+    "TEST.NUM_SPATIAL_CROPS": (1, 3),
+    "DATA.ENSEMBLE_METHOD": ("sum", "max"),
+    "NUM_GPUS": (0, 1),
+}
+AT_LEAST_ONE = (
+    "TRAIN.BATCH_SIZE",
+    "TRAIN.EVAL_VIEWS",
+    "TRAIN.CHECKPOINT_PERIOD",
+    "TEST.NUM_ENSEMBLE_VIEWS",
+    "TEST.CHUNK",
+    "DATA.NUM_FRAMES",
+    "DATA.SAMPLING_RATE",
+    "DATA.TRAIN_CROP_SIZE",
+    "DATA.TEST_CROP_SIZE",
+    "VIDEO.NUM_CLIPS",
+    "MEMORY.REDUCTION",
+    "MODEL.NUM_CLASSES",
+    "SOLVER.MAX_EPOCH",
+    "LOG_PERIOD",
+)
+
+
+def validate(cfg: CfgNode, videos: int) -> list[str]:
+    """What is wrong with the whole; empty when nothing is. `videos` is the batch plan's."""
+    return [*_values(cfg), *_clip_budget(cfg, videos), *_schedule(cfg), *_crops(cfg)]
+
+
+def _get(cfg: CfgNode, key: str) -> object:
+    for name in key.split("."):
+        cfg = cfg[name]
+    return cfg
+
+
+def _values(cfg: CfgNode) -> Iterator[str]:
+    for key, allowed in CHOICES.items():
+        if _get(cfg, key) not in allowed:
+            yield f"{key} is {_get(cfg, key)!r}; it can be {' | '.join(map(str, allowed))}"
+    for key in AT_LEAST_ONE:
+        if _get(cfg, key) < 1:
+            yield f"{key} is {_get(cfg, key)}; it must be 1 or more"
+
+
+def _clip_budget(cfg: CfgNode, videos: int) -> Iterator[str]:
+    B, N = cfg.TRAIN.BATCH_SIZE, cfg.VIDEO.NUM_CLIPS
+    reduced = cfg.VIDEO.STRATEGY == "batch_reduction"
+    if cfg.TRAIN.ENABLE and reduced and 0 < B < N:
+        yield (
+            f"TRAIN.BATCH_SIZE {B} is the clip budget of a step and does not hold one video of "
+            f"VIDEO.NUM_CLIPS {N} clips: set TRAIN.BATCH_SIZE to {2 * N} or more, or "
+            "VIDEO.STRATEGY multi_iteration"
+        )
+    gated = cfg.MEMORY.INTERACTION != "NoMemory" and cfg.MEMORY.INFUSION == "FeatureGating"
+    if cfg.TRAIN.ENABLE and gated and cfg.MEMORY.NORM.startswith("batch") and videos == 1 <= B:
+        mend = 2 * N if reduced else 2
+        yield (
+            f"MEMORY.NORM {cfg.MEMORY.NORM} takes its statistics over the videos of a step, and "
+            f"TRAIN.BATCH_SIZE {B} with VIDEO.NUM_CLIPS {N} makes 1 video: set TRAIN.BATCH_SIZE "
+            f"to {mend} or more, or MEMORY.NORM layer"
+        )
+
+
+def _schedule(cfg: CfgNode) -> Iterator[str]:
+    solver = cfg.SOLVER
+    if solver.WARMUP_EPOCHS > solver.MAX_EPOCH:
+        yield (
+            f"SOLVER.WARMUP_EPOCHS {solver.WARMUP_EPOCHS} is longer than "
+            f"SOLVER.MAX_EPOCH {solver.MAX_EPOCH}"
+        )
+    if solver.LR_POLICY != "steps_with_relative_lrs":
+        return
+    steps = list(solver.STEPS)
+    if not steps or steps[0] != 0 or steps != sorted(steps) or len(solver.LRS) < len(steps):
+        yield (
+            f"SOLVER.STEPS {steps} must rise from 0 and have one of SOLVER.LRS "
+            f"{list(solver.LRS)} each"
+        )
+
+
+def _crops(cfg: CfgNode) -> Iterator[str]:
+    crop, scales = cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TRAIN_JITTER_SCALES
+    if len(scales) != 2 or scales[0] > scales[1]:
+        yield f"DATA.TRAIN_JITTER_SCALES {list(scales)} must be [smallest, largest] short side"
+    elif crop > scales[0]:
+        yield (
+            f"DATA.TRAIN_CROP_SIZE {crop} does not fit into the smallest short side of "
+            f"DATA.TRAIN_JITTER_SCALES {list(scales)}"
+        )

@@ -1,0 +1,228 @@
+"""Frames of a video file by number (PyAV), exact and with as little decoding as that allows.
+
+A file is opened once. Its packets are read, which is cheap, and give the number of every frame
+(`packets.py`); then only the key-frame runs that hold asked frames are decoded, and only asked
+frames become RGB. Frame k is bit for bit the k-th frame of a decode from start to end. While a
+video is open its compressed packets are in memory. One decoding thread: parallelism belongs to the
+loader's workers.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from cmvl.data.packets import is_droppable, nal_length_size, runs, shown_times
+from cmvl.utils.errors import VideoError
+
+Frame = NDArray[np.uint8]  # (height, width, 3), RGB
+
+FALLBACK_FPS = 30.0  # of files that state no frame rate
+# What PyAV raises for a broken file, besides its own errors.
+BROKEN = (FFmpegError, OSError, ValueError, EOFError, IndexError)
+# PyAV otherwise starts one conversion thread per core; older versions have no such argument.
+ONE_THREAD = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """`frames` is exact; height and width are those of the upright picture."""
+
+    frames: int
+    fps: float
+    height: int
+    width: int
+
+
+def probe(path: str | os.PathLike) -> VideoInfo:
+    """Number of frames, rate and size of a video file. Raises VideoError."""
+    with open_video(path) as video:
+        return video.info
+
+
+@contextmanager
+def open_video(path: str | os.PathLike) -> Iterator["Video"]:
+    """The video of a file, closed at the end of the block. Raises VideoError."""
+    path = os.fspath(path)
+    container = _open_container(path)
+    try:
+        yield Video(path, container)
+    finally:
+        container.close()  # left to the garbage collector, files and memory pile up
+
+
+class Video:
+    """An open video: its `info` and its frames. Made by `open_video`."""
+
+    def __init__(self, path: str, container: Any):
+        self.path = path
+        streams = container.streams.video
+        films = [s for s in streams if Disposition.attached_pic not in s.disposition]
+        if not films:
+            raise VideoError(f"{path}: expected a video stream, found {_streams(container)}")
+        stream = films[0]
+        self._codec = stream.codec_context
+        if self._codec is None:
+            raise VideoError(f"{path}: expected a codec that FFmpeg decodes, found another")
+        self._codec.thread_type, self._codec.thread_count = "NONE", 1
+        with _damage(path, "its packets cannot be read"):
+            # An empty packet means 'end' to the decoder; some containers hold them for repeats.
+            self._packets = [p for p in container.demux(stream) if p.size]
+        self._times = shown_times(self._packets, container.format.name, self._codec.name)
+        self._length_size = nal_length_size(self._codec.name, self._codec.extradata)
+        self._reformatter = VideoReformatter()
+        self.info = self._inspect(stream)
+
+    def frames(
+        self, indices: Iterable[int], size: tuple[int, int] | None = None
+    ) -> Iterator[tuple[int, Frame]]:
+        """Each asked frame once as (number, RGB picture), in no promised order.
+
+        One at a time, so that a large video needs no large memory. `size` (height, width):
+        resized while converting, bilinear. Raises VideoError if a frame is missing or damaged.
+        """
+        wanted = {int(k) for k in indices}
+        outside = sorted(k for k in wanted if not 0 <= k < self.info.frames)
+        if outside:
+            raise VideoError(
+                f"{self.path}: expected frame {outside[0]}, found frames 0..{self.info.frames - 1}"
+            )
+        for k, frame in self._numbered(wanted):
+            with _damage(self.path, f"frame {k} cannot be converted to RGB"):
+                picture = self._rgb(frame, size)
+            yield k, picture
+
+    def read(self, indices: Iterable[int], size: tuple[int, int] | None = None) -> Frame:
+        """The asked frames, sorted and each once: uint8 (len(unique), height, width, 3)."""
+        pictures = dict(self.frames(indices, size))
+        height, width = size or (self.info.height, self.info.width)
+        result = np.empty((len(pictures), height, width, 3), np.uint8)
+        for row, k in zip(result, sorted(pictures), strict=True):
+            row[:] = pictures[k]
+        return result
+
+    def _inspect(self, stream: Any) -> VideoInfo:
+        """Count, and decode the first frame: only it knows the rotation."""
+        frames = 0
+        with _damage(self.path, "it cannot be decoded"):
+            for frame in self._decode(self._packets):
+                if frames == 0:
+                    self._height, self._width = frame.height, frame.width
+                    self._quarter_turns = round(frame.rotation / 90) % 4
+                frames += 1
+                if self._times is not None:
+                    break
+        if frames == 0:
+            raise VideoError(
+                f"{self.path}: expected frames, found none in {len(self._packets)} packets"
+            )
+        size = (self._height, self._width)
+        height, width = size[::-1] if self._quarter_turns % 2 else size
+        count = frames if self._times is None else len(self._times)
+        fps = stream.average_rate or stream.guessed_rate or FALLBACK_FPS
+        return VideoInfo(count, float(fps), height, width)
+
+    def _decode(self, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
+        self._codec.flush_buffers()
+        for packet in packets:
+            yield from self._codec.decode(packet)
+        yield from self._codec.decode(None)
+
+    def _numbered(self, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        if self._times is None:
+            marks = {k: k for k in wanted}
+        else:
+            marks = {self._times[k]: k for k in wanted}
+            yield from self._from_runs(marks)
+        if marks:
+            yield from self._from_start(marks)
+
+    def _from_runs(self, marks: dict[int, int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decode the runs that hold the times `marks`, and take out of `marks` what comes.
+
+        What a run cannot give, for damage or a key frame that cannot be entered, is left there.
+        """
+        for start, stop in runs(self._packets, set(marks), self._length_size):
+            needed = (
+                packet
+                for packet in self._packets[start:stop]
+                if packet.pts in marks or not is_droppable(packet, self._length_size)
+            )
+            try:
+                for frame in self._decode(needed):
+                    if frame.is_corrupt:
+                        break
+                    if frame.pts in marks:
+                        yield marks.pop(frame.pts), frame
+            except BROKEN:
+                continue
+
+    def _from_start(self, marks: dict[int, int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decode the stream from its first packet until every one of `marks` has come."""
+        try:
+            for i, frame in enumerate(self._decode(self._packets)):
+                k = marks.pop(i if self._times is None else frame.pts, None)
+                if k is not None and frame.is_corrupt:
+                    raise VideoError(f"{self.path}: frame {k} is damaged")
+                if k is not None:
+                    yield k, frame
+                if not marks:
+                    return
+        except VideoError:
+            raise
+        except BROKEN as error:
+            raise _failure(self.path, f"frame {min(marks.values())} is lost", error) from error
+        raise VideoError(
+            f"{self.path}: expected {self.info.frames} frames, but frame {min(marks.values())} "
+            "did not come out of the decoder; the file is damaged or cut off"
+        )
+
+    def _rgb(self, frame: av.VideoFrame, size: tuple[int, int] | None) -> Frame:
+        turned = self._quarter_turns % 2 == 1
+        # A stream may change its size midway; every frame is handed over in that of the first.
+        height, width = (size[::-1] if turned else size) if size else (self._height, self._width)
+        picture = self._reformatter.reformat(
+            frame, width, height, format="rgb24", interpolation="BILINEAR", **ONE_THREAD
+        ).to_ndarray()
+        if self._quarter_turns == 0:
+            return picture
+        return np.ascontiguousarray(np.rot90(picture, self._quarter_turns))
+
+
+def _open_container(path: str) -> Any:
+    if not os.path.isfile(path):
+        found = "a folder" if os.path.isdir(path) else "nothing there"
+        raise VideoError(f"{path}: expected a video file, found {found}")
+    if os.path.getsize(path) == 0:
+        raise VideoError(f"{path}: expected a video file, found 0 bytes")
+    with _damage(path, "it is no video file, or one cut off before its index"):
+        # An absolute path cannot be taken for a protocol such as "concat:".
+        return av.open(os.path.abspath(path), metadata_errors="ignore")
+
+
+@contextmanager
+def _damage(path: str, what: str) -> Iterator[None]:
+    """Turns any failure of PyAV into a VideoError that says `what` failed."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except BROKEN as error:
+        raise _failure(path, what, error) from error
+
+
+def _failure(path: str, what: str, error: Exception) -> VideoError:
+    return VideoError(f"{path}: {what} ({getattr(error, 'strerror', None) or error})")
+
+
+def _streams(container: Any) -> str:
+    kinds = [stream.type for stream in container.streams]
+    return f"streams of type {', '.join(kinds)}" if kinds else "no streams"

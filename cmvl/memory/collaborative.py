@@ -1,0 +1,84 @@
+"""The collaborative memory of a whole model: the same memory, once per pathway."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+
+from cmvl.memory.build import INFUSIONS, INTERACTIONS
+from cmvl.memory.infusion import FeatureGating, NoInfusion
+from cmvl.memory.interaction import NoMemory
+from cmvl.utils.errors import ConfigError
+
+
+class CollaborativeMemory(nn.Module):
+    """X, M and M_n are lists, one entry per pathway.
+
+    Arithmetic is at least float32: Eq. 2 sums over all positions, too many for half precision.
+    """
+
+    def __init__(self, interactions: Iterable[nn.Module], infusions: Iterable[nn.Module]):
+        super().__init__()
+        self.interactions = nn.ModuleList(interactions)
+        self.infusions = nn.ModuleList(infusions)
+
+    def push(self, X: Sequence[Tensor]) -> list[Tensor]:
+        with _full_precision(X):
+            return [m.push(_widen(x)) for m, x in zip(self.interactions, X, strict=True)]
+
+    def pop(self, M: Sequence[Tensor], X: Sequence[Tensor]) -> list[Tensor]:
+        with _full_precision(X):
+            return [m.pop(g, _widen(x)) for m, g, x in zip(self.interactions, M, X, strict=True)]
+
+    def infuse(self, X: Sequence[Tensor], M_n: Sequence[Tensor]) -> list[Tensor]:
+        with _full_precision(X):
+            return [g(_widen(x), m) for g, x, m in zip(self.infusions, X, M_n, strict=True)]
+
+    def gate_statistics(self) -> dict[str, Tensor]:
+        """Mean and saturation of the last gate, per pathway that has one."""
+        gates = [g.statistics() for g in self.infusions if isinstance(g, FeatureGating)]
+        return {f"{k}{p or ''}": v for p, gate in enumerate(gates) for k, v in gate.items()}
+
+
+def _full_precision(X: Sequence[Tensor]) -> torch.autocast:
+    return torch.autocast(X[0].device.type, enabled=False)
+
+
+def _widen(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def build_memory(cfg: CfgNode, dims: Sequence[int]) -> CollaborativeMemory:
+    """One memory for every pathway of `dims` channels, or the null memory where none is asked."""
+    interactions, infusions = [], []
+    for pathway, d in enumerate(dims):
+        wanted = cfg.MEMORY.INTERACTION != "NoMemory"
+        if wanted and (cfg.MEMORY.PATHWAYS == "all" or pathway == 0):
+            interaction, infusion = build_pair(cfg, d)
+        else:
+            interaction, infusion = NoMemory(), NoInfusion()
+        interactions.append(interaction)
+        infusions.append(infusion)
+    return CollaborativeMemory(interactions, infusions)
+
+
+def build_pair(cfg: CfgNode, d: int) -> tuple[nn.Module, nn.Module]:
+    memory = cfg.MEMORY
+    if d < memory.REDUCTION:
+        raise ConfigError(f"MEMORY.REDUCTION {memory.REDUCTION} leaves no channel of {d}")
+    d_mem, each = d // memory.REDUCTION, memory.NORM == "batch_each"
+    interaction = _find(INTERACTIONS, "MEMORY.INTERACTION", memory.INTERACTION)
+    infusion = _find(INFUSIONS, "MEMORY.INFUSION", memory.INFUSION)
+    norm = "batch" if each else memory.NORM
+    return (
+        interaction(d, d_mem, bias=memory.BIAS, norm_each=each),
+        infusion(d, d_mem, bias=memory.BIAS, norm=norm),
+    )
+
+
+def _find(registry: object, key: str, name: str) -> type[nn.Module]:
+    if name not in registry:
+        known = " | ".join(sorted(k for k, _ in registry))
+        raise ConfigError(f"{key} is {name!r}; registered are {known}")
+    return registry.get(name)

@@ -1,0 +1,36 @@
+"""Mistakes a user can mend. Tools print these alone, without a traceback."""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(ValueError):
+    """Says what is wrong, where (file, line, value) and how to mend it."""
+
+
+class ConfigError(UserError):
+    """A config file or override cannot be used."""
+
+
+class DataError(UserError):
+    """An annotation list or a data folder cannot be used."""
+
+
+class VideoError(DataError):
+    """One video cannot be read: its path, what was expected and what came."""
+
+
+class CheckpointError(UserError):
+    """A weights file does not fit."""
+
+
+class TrainingError(UserError):
+    """Training cannot go on, say because the loss is no number."""
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool's `main`; a user's mistake ends it with exit status 1 and its message alone."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

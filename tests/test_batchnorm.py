@@ -1,0 +1,73 @@
+"""Clip-wise batch norm: groups, running statistics, and the company it keeps."""
+
+import pytest
+import torch
+from torch import nn
+
+from cmvl.engine.optim import NORMS
+from cmvl.layers.batchnorm import ClipwiseBatchNorm3d, clip_groups, frozen_stats
+
+
+def made(C=4):
+    torch.manual_seed(1)
+    ours, torchs = ClipwiseBatchNorm3d(C).double(), nn.BatchNorm3d(C).double()
+    for p in ours.parameters():
+        nn.init.normal_(p)
+    torchs.load_state_dict(ours.state_dict())
+    return ours, torchs
+
+
+@pytest.mark.parametrize("N", [1, 3])
+def test_equals_one_batch_norm_per_clip(N):
+    B = 5
+    ours, torchs = made()
+    x = torch.randn(B, N, 4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    with clip_groups(ours, N):
+        y = ours(x.flatten(0, 1)).unflatten(0, (B, N))
+    expected = torch.stack([torchs(x[:, n]) for n in range(N)], dim=1)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+    for (name, a), b in zip(ours.state_dict().items(), torchs.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12, msg=name)
+    weight = torch.randn_like(y)
+    ours_grad = torch.autograd.grad((y * weight).sum(), [x, ours.weight, ours.bias])
+    torchs_grad = torch.autograd.grad((expected * weight).sum(), [x, torchs.weight, torchs.bias])
+    for a, b in zip(ours_grad, torchs_grad, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+
+
+def test_a_clip_does_not_see_its_videos_other_clips():
+    ours, _ = made()
+    x = torch.randn(3, 2, 4, 1, 2, 2, dtype=torch.float64)
+    other = x.clone()
+    other[:, 1] += torch.randn_like(other[:, 1])
+    with clip_groups(ours, 2):
+        a, b = ours(x.flatten(0, 1)), ours(other.flatten(0, 1))
+    assert torch.equal(a.unflatten(0, (3, 2))[:, 0], b.unflatten(0, (3, 2))[:, 0])
+
+
+def test_frozen_stats_change_nothing_else():
+    ours, _ = made()
+    x = torch.randn(6, 4, 1, 2, 2, dtype=torch.float64)
+    with frozen_stats(ours):
+        frozen = ours(x)
+    assert torch.equal(ours.running_mean, torch.zeros(4, dtype=torch.float64))
+    assert ours.num_batches_tracked == 0
+    assert torch.equal(ours(x), frozen)
+    assert ours.num_batches_tracked == 1
+
+
+def test_contexts_give_back_what_they_found():
+    ours, _ = made()
+    with clip_groups(ours, 3):
+        with clip_groups(ours, 2), frozen_stats(ours):
+            assert (ours.clips, ours.frozen) == (2, True)
+        assert (ours.clips, ours.frozen) == (3, False)
+    assert ours.clips == 1
+
+
+def test_is_a_batch_norm_to_everybody():
+    ours, torchs = made()
+    assert isinstance(ours, nn.BatchNorm3d) and isinstance(ours, NORMS)
+    assert ours.state_dict().keys() == torchs.state_dict().keys()
+    x = torch.randn(2, 4, 1, 2, 2, dtype=torch.float64)
+    assert torch.equal(ours.eval()(x), torchs.eval()(x))

@@ -1,0 +1,122 @@
+"""Configs: merging, checking, and what each mistake is told."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from cmvl.config import batch_plan, get_cfg, load_cfg
+from cmvl.config.load import dump_cfg
+from cmvl.utils.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def keys_of(node, prefix=""):
+    for name, value in node.items():
+        if hasattr(value, "items"):
+            yield from keys_of(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_later_sources_win(tmp_path):
+    write(tmp_path / "a.yaml", "VIDEO: {NUM_CLIPS: 3}\nSOLVER: {BASE_LR: 1, MAX_EPOCH: 7}\n")
+    write(tmp_path / "b.yaml", "_BASE_: a.yaml\nSOLVER: {MAX_EPOCH: 8}\n")
+    child = write(tmp_path / "c.yaml", "_BASE_: b.yaml\nSOLVER: {WEIGHT_DECAY: 1e-5}\n")
+    cfg = load_cfg(child, ["VIDEO.NUM_CLIPS", "5", "DATA.MEAN", "(0.1, 0.2, 0.3)"])
+    assert cfg.VIDEO.NUM_CLIPS == 5
+    assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_EPOCH) == (1.0, 8)
+    assert cfg.SOLVER.WEIGHT_DECAY == 1e-5
+    assert cfg.DATA.MEAN == [0.1, 0.2, 0.3]
+    with pytest.raises(AttributeError):
+        cfg.VIDEO.NUM_CLIPS = 1
+
+
+def test_dump_loads_again(tmp_path):
+    cfg = load_cfg(None, ["OUTPUT_DIR", "/x y/z", "VIDEO.NUM_CLIPS", "3"])
+    dump_cfg(cfg, tmp_path / "sub" / "config.yaml")
+    assert load_cfg(tmp_path / "sub" / "config.yaml") == cfg
+
+
+@pytest.mark.parametrize(
+    ("yaml", "opts", "told"),
+    [
+        (
+            "VIDEO:\n  NUM_CLIP: 5",
+            [],
+            "f.yaml:2: unknown key VIDEO.NUM_CLIP; did you mean VIDEO.NUM_",
+        ),
+        ("MODEL: {ARCH: slow}", [], "f.yaml:1: unknown key MODEL.ARCH; PySlowFast's MODEL.ARCH is"),
+        ("", ["TRIAN.BATCH_SIZE", "8"], "command line: unknown key TRIAN.BATCH_SIZE; did you mean"),
+        (
+            "TRAIN:\n\n  BATCH_SIZE: many",
+            [],
+            "f.yaml:3: TRAIN.BATCH_SIZE wants a value of type int",
+        ),
+        ("TRAIN: 3", [], "TRAIN is a group of keys"),
+        ("", ["VIDEO.NUM_CLIPS"], "'VIDEO.NUM_CLIPS' has no partner"),
+        ("", ["VIDEO.NUM_CLIPS", "0"], "VIDEO.NUM_CLIPS is 0; it must be 1 or more"),
+        ("", ["VIDEO.NUM_CLIPS", "5", "TRAIN.BATCH_SIZE", "4"], "does not hold one video"),
+        ("", ["VIDEO.STRATEGY", "both"], "it can be batch_reduction | multi_iteration"),
+        ("", ["SOLVER.WARMUP_EPOCHS", "500.0"], "longer than SOLVER.MAX_EPOCH 196"),
+        ("", ["SOLVER.LR_POLICY", "steps_with_relative_lrs"], "SOLVER.STEPS [] must rise from 0"),
+        ("", ["DATA.TRAIN_CROP_SIZE", "300"], "does not fit into the smallest short side"),
+        ("- a\n- b", [], "f.yaml:1: expected KEY: VALUE lines"),
+        ("a: [", [], "not valid YAML"),
+        ("_BASE_: f.yaml", [], "leads back to the file itself"),
+        ("_BASE_: gone.yaml", [], "gone.yaml: no such config file"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, yaml, opts, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load_cfg(write(tmp_path / "f.yaml", yaml), opts)
+
+
+def test_memory_norm_needs_two_videos():
+    memory = ["MEMORY.INTERACTION", "AssociativeMemory", "VIDEO.NUM_CLIPS", "5"]
+    with pytest.raises(ConfigError, match="set TRAIN.BATCH_SIZE to 10 or more"):
+        load_cfg(None, [*memory, "TRAIN.BATCH_SIZE", "5"])
+    load_cfg(None, [*memory, "TRAIN.BATCH_SIZE", "5", "MEMORY.NORM", "layer"])
+    load_cfg(None, [*memory, "TRAIN.BATCH_SIZE", "10"])
+
+
+@pytest.mark.parametrize(
+    ("B", "N", "strategy", "videos", "scale"),
+    [
+        (64, 1, "batch_reduction", 64, 1.0),
+        (64, 4, "batch_reduction", 16, 0.25),  # the paper's example, Sec. 3.3
+        (64, 5, "batch_reduction", 13, 13 / 64),
+        (64, 5, "multi_iteration", 64, 1.0),
+        (5, 4, "batch_reduction", 1, 0.2),
+    ],
+)
+def test_batch_plan(B, N, strategy, videos, scale):
+    opts = f"TRAIN.BATCH_SIZE {B} VIDEO.NUM_CLIPS {N} VIDEO.STRATEGY {strategy}".split()
+    plan = batch_plan(load_cfg(None, opts))
+    assert (plan.videos, plan.clips, plan.lr_scale) == (videos, N, scale)
+
+
+def test_every_key_is_read_somewhere():
+    """A key nobody reads is a promise nobody keeps."""
+    used = set()
+    for path in (ROOT / "cmvl").rglob("*.py"):
+        if path.name != "defaults.py":
+            tree = ast.parse(path.read_text())
+            used |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+            used |= set(re.findall(r'"(?:[A-Z]+\.)*([A-Z0-9_]+)"', path.read_text()))
+    unread = [key for key in keys_of(get_cfg()) if key.rsplit(".", 1)[-1] not in used]
+    assert not unread
+
+
+def test_every_key_is_explained():
+    source = (ROOT / "cmvl/config/defaults.py").read_text().splitlines()
+    settings = [line for line in source if line.startswith("_C.") and "CN()" not in line]
+    assert len(settings) == len(list(keys_of(get_cfg())))
+    assert all("  # " in line for line in settings)

@@ -1,0 +1,39 @@
+"""Eq. 1 by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from cmvl.losses import VideoLoss
+
+
+def cross_entropy(scores, label):
+    return torch.logsumexp(scores, 0) - scores[label]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
+def test_video_loss_is_equation_1(weight):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 5, dtype=torch.float64)
+    labels = torch.tensor([4, 1])
+    expected = 0.0
+    for b in range(2):
+        clips = sum(cross_entropy(logits[b, n], labels[b]) for n in range(3)) / 3
+        H = sum(logits[b, n] for n in range(3)) / 3
+        expected += (clips + weight * cross_entropy(H, labels[b])) / 2
+    loss = VideoLoss(nn.CrossEntropyLoss(), weight)(logits, labels)
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-12)
+
+
+def test_one_clip_counts_both_terms_alike():
+    logits, labels = torch.randn(4, 1, 6), torch.tensor([0, 1, 2, 3])
+    single = nn.CrossEntropyLoss()(logits[:, 0], labels)
+    torch.testing.assert_close(VideoLoss(nn.CrossEntropyLoss(), 0.7)(logits, labels), 1.7 * single)
+
+
+def test_multi_label():
+    """The same loss takes multi-hot labels and a binary cross-entropy."""
+    logits, labels = torch.randn(2, 3, 4), torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 1]])
+    bce = nn.BCEWithLogitsLoss()
+    expected = sum(bce(logits[:, n], labels) for n in range(3)) / 3 + bce(logits.mean(1), labels)
+    torch.testing.assert_close(VideoLoss(bce, 1.0)(logits, labels), expected)
