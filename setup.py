@@ -24,5 +24,5 @@ setup(
         "opencv-python",
         "matplotlib",  # figures
     ],
-    extras_require={"dev": ["pytest", "ruff"]},
+    extras_require={"dev": ["pytest", "pytest-xdist", "ruff"]},
 )

@@ -91,6 +91,7 @@ class RoIHead(nn.Module):
     def _pool(self, x: Tensor, boxes: Tensor) -> Tensor:
         """(B, N, d, t, h, w) -> (R, d)."""
         still = x.mean(dim=3).flatten(0, 1)  # (B N, d, h, w)
+        still = still.to(torch.promote_types(still.dtype, torch.float32))  # boxes need the digits
         cells = roi_align(
             still,
             boxes.to(still.dtype),

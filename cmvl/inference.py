@@ -1,15 +1,22 @@
-"""Testing a video in many views (Sec. 4.1, "Inference")."""
+"""The two scans over a video in tests: its views (Sec. 4.1, "Inference"), its key frames (4.5).
 
-from collections.abc import Callable
+A task's predictor walks the batches of a whole test and yields what its evaluator takes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import groupby, islice
 
 import torch
+from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from cmvl.model import VideoModel, as_maps, as_matrices
-from cmvl.structures import VideoBatch
+from cmvl.structures import KeyFrame, VideoBatch
 
 Activation = Callable[[Tensor], Tensor]  # logits -> scores
+Predictor = Callable[[VideoModel, Iterable[VideoBatch]], Iterator[tuple]]
 softmax = partial(torch.softmax, dim=-1)
 
 
@@ -46,3 +53,77 @@ def predict_video(
 ) -> Tensor:
     """`score_views` for a batch of one video whose views are numbered clip * crops + crop."""
     return score_views(model, batch.clips[0].unflatten(0, (-1, crops)), chunk, activation)
+
+
+def build_view_predictor(cfg: CfgNode, split: str, activation: Activation = softmax) -> Predictor:
+    """(scores (V, S, K), labels (1, ...)) of each batch, which is one video in all its views."""
+    crops = cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1
+    chunk = cfg.TEST.CHUNK
+
+    def predict(model: VideoModel, batches: Iterable[VideoBatch]) -> Iterator[tuple]:
+        for batch in batches:
+            yield predict_video(model, batch, crops, chunk, activation), batch.labels
+
+    return predict
+
+
+@torch.inference_mode()
+def detect_video(
+    model: VideoModel, keyframes: Iterable[VideoBatch], w: int, stride: int = 1, chunk: int = 1
+) -> Iterator[tuple[Tensor, KeyFrame]]:
+    """Scores (r, K) of every key frame with boxes, in order; each batch is one, with one clip.
+
+    Every key frame passes the backbone once, `chunk` of them at a time. Its push stays while a
+    window can hold it, and the memory of second t is the mean over the 2w + 1 pushes at
+    t - w stride .. t + w stride; as in training, a second before the first key frame or after the
+    last is that key frame itself. A second in between that is not there is left out.
+    """
+    reach = w * stride
+    steps = range(-reach, reach + 1, stride)
+    pushes: OrderedDict[int, list[Tensor]] = OrderedDict()  # S_t by second
+    waiting: list[tuple[KeyFrame, list[Tensor], Tensor]] = []  # X_t whose window is not full yet
+    first = None
+
+    def finish(last: int) -> tuple[Tensor, KeyFrame]:
+        keyframe, maps, boxes = waiting.pop(0)
+        window = [min(max(keyframe.second + step, first), last) for step in steps]
+        S = [pushes[second] for second in window if second in pushes]
+        M = [torch.stack(m).mean(dim=0) for m in zip(*S, strict=True)]
+        X = as_matrices(maps)
+        X_hat = model.memory.infuse(X, model.memory.pop(M, X))
+        return model.head(as_maps(X_hat, maps), boxes).sigmoid(), keyframe
+
+    for batch, maps in _encoded(model, iter(keyframes), chunk):
+        (keyframe,) = batch.keyframes
+        first = keyframe.second if first is None else first
+        pushes[keyframe.second] = model.memory.push(as_matrices(maps))
+        if len(batch.boxes):
+            waiting.append((keyframe, maps, batch.boxes))
+        while waiting and waiting[0][0].second + reach <= keyframe.second:
+            yield finish(keyframe.second)
+        needed = (waiting[0][0].second if waiting else keyframe.second + 1) - reach
+        while next(iter(pushes)) < needed and len(pushes) > 1:
+            pushes.popitem(last=False)
+    while waiting:
+        yield finish(next(reversed(pushes)))
+
+
+def _encoded(
+    model: VideoModel, keyframes: Iterator[VideoBatch], chunk: int
+) -> Iterator[tuple[VideoBatch, list[Tensor]]]:
+    """Each key frame with its X_n, (1, 1, d, t, h, w) per pathway."""
+    while group := list(islice(keyframes, chunk)):
+        maps = model.features(torch.cat([batch.clips for batch in group], dim=1))
+        for n, batch in enumerate(group):
+            yield batch, [m[:, n : n + 1] for m in maps]
+
+
+def build_box_predictor(cfg: CfgNode, split: str) -> Predictor:
+    """`detect_video` for a stream of key frames, one video after another."""
+    w, stride, chunk = cfg.VIDEO.NUM_CLIPS // 2, cfg.VIDEO.WINDOW, cfg.TEST.CHUNK
+
+    def predict(model: VideoModel, batches: Iterable[VideoBatch]) -> Iterator[tuple]:
+        for _, keyframes in groupby(batches, key=lambda batch: batch.keyframes[0].video):
+            yield from detect_video(model, keyframes, w, stride, chunk)
+
+    return predict

@@ -18,10 +18,15 @@ class VideoLoss(nn.Module):
     def from_cfg(cls, cfg: CfgNode) -> "VideoLoss":
         return cls(nn.CrossEntropyLoss(), cfg.VIDEO.LOSS_WEIGHT)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits (B, N, K), labels (B,) or (B, K) -> scalar. H is the mean of the logits."""
-        N = logits.shape[1]
-        per_clip = self.clip_loss(logits.flatten(0, 1), labels.repeat_interleave(N, dim=0))
+    def forward(self, logits: Tensor, labels: Tensor, clip_labels: Tensor | None = None) -> Tensor:
+        """logits (B, N, K), labels (B,) or (B, K) -> scalar. H is the mean of the logits.
+
+        `clip_labels` (B, N, K): each clip's own labels, where they differ from the video's.
+        """
+        of_clips = labels.repeat_interleave(logits.shape[1], dim=0)
+        if clip_labels is not None:
+            of_clips = clip_labels.flatten(0, 1)
+        per_clip = self.clip_loss(logits.flatten(0, 1), of_clips)
         return per_clip + self.video_weight * self.clip_loss(logits.mean(dim=1), labels)
 
 

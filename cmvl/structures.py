@@ -3,10 +3,20 @@
 B videos, N clips of each (or V x S test views of one video), T frames, K classes, R boxes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class KeyFrame:
+    """A second of a video, and the boxes in which actions are asked for."""
+
+    video: str
+    second: int
+    boxes: Tensor  # (r, 4) float64, x1, y1, x2, y2 in 0..1 of the picture
 
 
 @dataclass(frozen=True)
@@ -18,9 +28,12 @@ class VideoItem:
     """
 
     clips: Tensor | None  # uint8 (N, 3, T, H, W)
-    label: Tensor  # () int64, or (K,) float multi-hot
+    label: Tensor  # () int64, or (K,) float multi-hot, or (R, K) with boxes
     index: int
     failures: tuple[str, ...] = ()
+    boxes: Tensor | None = None  # (R, 5), rows (n, x1, y1, x2, y2) in clip pixels
+    keyframe: KeyFrame | None = None  # whose boxes these are, in tests
+    clip_labels: Tensor | None = None  # (N, K) multi-hot, where clips differ from their video
 
 
 @dataclass(frozen=True)
@@ -32,19 +45,26 @@ class VideoBatch:
     index: Tensor  # (B,) int64: position of each video in its list
     boxes: Tensor | None = None
     failures: tuple[str, ...] = ()
+    keyframes: tuple[KeyFrame, ...] = ()  # of each video, in tests of boxes
+    clip_labels: Tensor | None = None  # (B, N, K) multi-hot, where clips differ from their video
+
+    @property
+    def targets(self) -> tuple[Tensor, ...]:
+        """What the task's loss takes besides logits."""
+        return (self.labels,) if self.clip_labels is None else (self.labels, self.clip_labels)
 
     def to(self, device: torch.device) -> "VideoBatch":
         move = lambda t: t if t is None else t.to(device, non_blocking=True)  # noqa: E731
-        return VideoBatch(
-            move(self.clips), move(self.labels), self.index, move(self.boxes), self.failures
-        )
+        return self._with(move)
 
     def pin_memory(self) -> "VideoBatch":
         """Called by `DataLoader(pin_memory=True)`."""
         pin = lambda t: t if t is None else t.pin_memory()  # noqa: E731
-        return VideoBatch(
-            pin(self.clips), pin(self.labels), self.index, pin(self.boxes), self.failures
-        )
+        return self._with(pin)
+
+    def _with(self, change: Callable) -> "VideoBatch":
+        names = ("clips", "labels", "boxes", "clip_labels")
+        return replace(self, **{name: change(getattr(self, name)) for name in names})
 
 
 def collate(items: list[VideoItem]) -> VideoBatch:
@@ -55,4 +75,17 @@ def collate(items: list[VideoItem]) -> VideoBatch:
     if not read:
         return VideoBatch(torch.empty(0, dtype=torch.uint8), torch.empty(0), index, None, failures)
     clips = torch.stack([item.clips for item in read])
-    return VideoBatch(clips, torch.stack([i.label for i in read]), index, None, failures)
+    labels = [item.label for item in read]
+    if read[0].boxes is None:
+        per_clip = [item.clip_labels for item in read if item.clip_labels is not None]
+        return VideoBatch(
+            clips,
+            torch.stack(labels),
+            index,
+            failures=failures,
+            clip_labels=torch.stack(per_clip) if per_clip else None,
+        )
+    shift = torch.tensor([clips.shape[1], 0, 0, 0, 0])  # clip n of video b is clip b * N + n
+    boxes = torch.cat([item.boxes + b * shift for b, item in enumerate(read)])
+    keyframes = tuple(item.keyframe for item in read if item.keyframe is not None)
+    return VideoBatch(clips, torch.cat(labels), index, boxes, failures, keyframes)

@@ -3,46 +3,53 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from cmvl.evaluation.classification import TopK
+from cmvl.evaluation.detection import FrameMeanAP
 from cmvl.evaluation.multilabel import MeanAP
-from cmvl.heads import PooledHead
-from cmvl.inference import predict_video
-from cmvl.losses import VideoLoss, build_multi_label_loss
+from cmvl.heads import PooledHead, RoIHead
+from cmvl.inference import build_box_predictor, build_view_predictor
+from cmvl.losses import BoxLoss, VideoLoss, build_multi_label_loss
 from cmvl.utils.errors import ConfigError
 
 
 class Evaluator(Protocol):
-    """Collects the scores of one video after another."""
+    """Collects what the task's predictor yields, one video (or key frame) after another."""
 
-    def update(self, scores: Tensor, labels: Tensor) -> None: ...
+    def update(self, scores: Tensor, target: Any) -> None: ...
 
     def compute(self) -> dict[str, float]: ...
 
     def by_position(self) -> list[float]: ...
 
+    def save(self, folder: Path) -> str:
+        """Write its own files of a test's results; returns what the log is to say besides."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """head(cfg, dims, stride), loss(cfg), predict(model, batch, crops, chunk), evaluator(cfg)."""
+    """head(cfg, dims, stride), loss(cfg), predictor(cfg, split), evaluator(cfg, split)."""
 
     head: Callable
     loss: Callable
-    predict: Callable
+    predictor: Callable
     evaluator: Callable
 
 
-predict_labels = partial(predict_video, activation=torch.sigmoid)
+view_scores = build_view_predictor
+label_scores = partial(build_view_predictor, activation=torch.sigmoid)
 
 TASKS = {
-    #                     head                 loss                    predict         evaluator
-    "classification": Task(PooledHead.from_cfg, VideoLoss.from_cfg, predict_video, TopK.from_cfg),
-    "multi_label": Task(
-        PooledHead.from_cfg, build_multi_label_loss, predict_labels, MeanAP.from_cfg
+    #                      head               loss                    predictor     evaluator
+    "classification": Task(PooledHead.from_cfg, VideoLoss.from_cfg, view_scores, TopK.from_cfg),
+    "multi_label": Task(PooledHead.from_cfg, build_multi_label_loss, label_scores, MeanAP.from_cfg),
+    "detection": Task(
+        RoIHead.from_cfg, BoxLoss.from_cfg, build_box_predictor, FrameMeanAP.from_cfg
     ),
 }
 

@@ -12,6 +12,7 @@ from torch import nn
 from cmvl.backbones import BACKBONES, build_backbone
 from cmvl.backbones.torchvision import FAMILIES
 from cmvl.config import get_cfg
+from cmvl.encode import batch_reduction, multi_iteration
 from cmvl.layers import nonlocal_block
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d, clip_groups
 from cmvl.utils.errors import ConfigError
@@ -101,6 +102,25 @@ def test_clip_groups(backbone):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4 * want.abs().max().item())
     for (name, a), b in zip(together.named_buffers(), apart.buffers(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("N", [1, 3])
+def test_both_strategies_train_it_alike(backbone, N):
+    """Equal features, gradients and running statistics (Sec. 3.3), to float64's precision."""
+    size = side_of(backbone)
+    videos = clips(2 * N, size=size).unflatten(0, (2, N))
+    runs = []
+    for encode in (batch_reduction, multi_iteration):
+        f = copy.deepcopy(backbone).double().train()
+        for module in f.modules():
+            if hasattr(module, "p"):
+                module.p = 0.0  # dropout and stochastic depth draw per call, not per clip
+        maps = encode(f, videos)
+        sum((x**2).mean() for x in maps).backward()
+        gradients = [p.grad for p in f.parameters() if p.grad is not None]
+        runs.append([*maps, *gradients, *f.state_dict().values()])
+    for a, b in zip(*runs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
 def test_every_norm_is_clipwise(backbone):

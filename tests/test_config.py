@@ -66,6 +66,7 @@ def test_dump_loads_again(tmp_path):
         ("", ["VIDEO.NUM_CLIPS", "5", "TRAIN.BATCH_SIZE", "4"], "does not hold one video"),
         ("", ["VIDEO.STRATEGY", "both"], "it can be batch_reduction | multi_iteration"),
         ("", ["SOLVER.WARMUP_EPOCHS", "500.0"], "longer than SOLVER.MAX_EPOCH 196"),
+        ("", ["AVA.KEYFRAME_RANGE", "[9,2]"], "must be [first, last] second, or []"),
         ("", ["SOLVER.LR_POLICY", "steps_with_relative_lrs"], "SOLVER.STEPS [] must rise from 0"),
         ("", ["DATA.TRAIN_CROP_SIZE", "300"], "does not fit into the smallest short side"),
         ("- a\n- b", [], "f.yaml:1: expected KEY: VALUE lines"),

@@ -10,7 +10,8 @@ from cmvl.config import get_cfg
 from cmvl.data import build_loader, dataset
 from cmvl.data.build import EpochSampler
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.decode import open_video
+from cmvl.data.decode import Video, open_video
+from cmvl.data.frames import open_source
 from cmvl.data.records import Records
 from cmvl.data.transforms import EvalTransform, TrainTransform
 from cmvl.utils.errors import DataError, VideoError
@@ -48,11 +49,11 @@ test_set.__test__ = False
 def count_opens(monkeypatch):
     opened = []
 
-    def spy(path):
+    def spy(path, *args):
         opened.append(path)
-        return open_video(path)
+        return open_source(path, *args)
 
-    monkeypatch.setattr(dataset, "open_video", spy)
+    monkeypatch.setattr(dataset, "open_source", spy)
     return opened
 
 
@@ -72,7 +73,7 @@ def test_test_item_is_every_view_and_crop_from_one_opening(videos, monkeypatch):
     assert opened == [videos[1]]
     assert item.clips.shape == (2 * 3, 3, 4, 32, 32)
     with open_video(videos[1]) as video:
-        frames = video.read(range(40))
+        frames = dict(video.pictures(range(40)))
     view = EvalTransform(32, 32, 3).views(1, 48, 64)[0]
     for temporal, start in enumerate((0, 16)):  # span 8 of 40 frames, 2 views
         for t, k in enumerate((0, 2, 4, 7)):
@@ -83,10 +84,8 @@ def test_test_item_is_every_view_and_crop_from_one_opening(videos, monkeypatch):
 
 def test_every_frame_is_decoded_once(videos, monkeypatch):
     asked = []
-    real = dataset.Video.frames
-    monkeypatch.setattr(
-        dataset.Video, "frames", lambda self, k: real(self, asked.append(sorted(k)) or k)
-    )
+    real = Video.pictures
+    monkeypatch.setattr(Video, "pictures", lambda self, k: real(self, asked.append(sorted(k)) or k))
     test_set(videos, views=10, num_frames=8)[0]
     assert len(asked) == 1 and len(asked[0]) == len(set(asked[0])) <= 40
 

@@ -4,7 +4,7 @@ import pytest
 
 from cmvl.config import get_cfg
 from cmvl.data import build_dataset
-from cmvl.data.kinetics import read_list
+from cmvl.data.lists import read_list
 from cmvl.utils.errors import DataError
 
 

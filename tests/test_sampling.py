@@ -6,7 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmvl.data.sampling import clip_span, frame_indices, random_clips, uniform_clips
+from cmvl.data.rules import SegmentRule, SpanRule, StridedRule
+from cmvl.data.sampling import (
+    clip_span,
+    frame_indices,
+    random_clips,
+    segments,
+    strided_indices,
+    strided_random,
+    strided_uniform,
+    uniform_clips,
+)
 
 TABLES = Path(__file__).parent / "data" / "sampling"
 
@@ -81,3 +91,54 @@ def test_short_video_repeats_its_last_frame(length):
 
 def test_one_frame_per_clip():
     assert frame_indices(np.array([3.7]), 1.0, 1, 10).tolist() == [[3]]
+
+
+def frames_of(row):
+    return [int(k) for k in row.split()]
+
+
+@pytest.mark.parametrize("row", table("charades_frames.csv"), ids=lambda r: r["case"])
+def test_charades_rule(row):
+    length, T, tau = int(row["video_length"]), int(row["T"]), int(row["tau"])
+    if row["mode"] == "test":
+        starts = strided_uniform(length, T, tau, int(row["num_views"]))
+        start = starts[int(row["temporal_idx"])]
+    else:
+        low, high, start = (int(row[k]) for k in ("randint_low", "randint_high", "picked_start"))
+        drawn = strided_random(length, T, tau, 3, FixedNumbers([0.0, 0.5, 1 - 1e-9]))
+        assert drawn[0] == low and drawn[2] == high and low <= drawn[1] <= high
+    frames = strided_indices(np.array([start]), T, tau, length)[0]
+    assert frames.tolist() == frames_of(row["frame_indices"])
+
+
+def test_charades_rule_gives_every_start_alike():
+    starts = strided_random(20, 4, 2, 7000, np.random.default_rng(0))
+    values, counts = np.unique(starts, return_counts=True)
+    assert values.tolist() == list(range(14)) and counts.min() > 400
+    ordered = strided_random(107, 4, 2, 10, np.random.default_rng(0), stratified=True)
+    assert (np.diff(ordered) > 0).all()
+
+
+def test_one_strided_view_lies_in_the_middle():
+    assert strided_uniform(27, 4, 2, 1).tolist() == [10]
+
+
+@pytest.mark.parametrize("row", table("ssv2_frames.csv"), ids=lambda r: r["case"])
+def test_something_something_rule(row):
+    length, T = int(row["video_length"]), int(row["T"])
+    low, high = segments(length, T)
+    assert low.tolist() == frames_of(row["segment_low"])
+    assert high.tolist() == frames_of(row["segment_high"])
+    rule = SegmentRule(T, 1, 30)
+    assert rule.uniform(length, 30, 1)[0].tolist() == frames_of(row["test_frame_indices"])
+    clips = rule.random(length, 30, 50, np.random.default_rng(0), False)
+    assert (clips >= low).all() and (clips <= high).all()
+    spread = rule.uniform(length, 30, 3)
+    assert (np.diff(spread, axis=0) >= 0).all() and (spread >= low).all() and (spread <= high).all()
+
+
+def test_rules_count_in_the_target_rate():
+    """A stride of 2 at 30 frames a second is one of 4 at 60."""
+    assert np.diff(StridedRule(8, 2, 30).uniform(300, 60, 1)[0]).tolist() == [4] * 7
+    assert np.diff(StridedRule(8, 2, 24).uniform(300, 24, 1)[0]).tolist() == [2] * 7
+    assert SpanRule(8, 8, 30).uniform(300, 30, 1)[0].tolist() == [0, 9, 18, 27, 36, 45, 54, 63]

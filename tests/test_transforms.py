@@ -84,7 +84,7 @@ def test_train_draws_stay_inside_and_cover_the_range():
         y, x, height, width = view.window
         assert y >= 0 and x >= 0 and y + height <= 256 and x + width <= 340 and height == width
     sides = [view.window[2] for view in views]
-    assert min(sides) == round(256 * 224 / 320) and max(sides) == 224
+    assert min(sides) == 2 * round(256 * 224 / 320 / 2) and max(sides) == 224
     assert 200 < sum(view.flip for view in views) < 300
     assert {view.window[0] for view in views} >= {0, 10, 20, 30}
 

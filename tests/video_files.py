@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.stream import Disposition
@@ -37,6 +38,15 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return Path(path)
+
+
+def write_frames(folder, frames, name="%05d.jpg", first=1):
+    """Write `frames` (an array, or a number of them) as pictures. Returns the folder."""
+    frames = pictures(frames) if isinstance(frames, int) else frames
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for k, picture in enumerate(frames, start=first):
+        assert cv2.imwrite(str(Path(folder) / (name % k)), picture[..., ::-1])
+    return Path(folder)
 
 
 def write_sound(path, cover=False):

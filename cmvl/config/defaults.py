@@ -33,10 +33,11 @@ _C.TEST.SKIP_BROKEN = False  # True: list unreadable videos in the results inste
 _C.DATA = CN()
 _C.DATA.PATH_TO_DATA_DIR = ""  # folder with train.csv, val.csv, test.csv
 _C.DATA.PATH_PREFIX = ""  # put before every relative path of a list
-_C.DATA.PATH_LABEL_SEPARATOR = " "  # between path and label in a list
+_C.DATA.PATH_LABEL_SEPARATOR = "auto"  # between path and label in a list; auto: found
 _C.DATA.NUM_FRAMES = 8  # T, frames of a clip
 _C.DATA.SAMPLING_RATE = 8  # tau, frames of video per frame of clip, at TARGET_FPS
 _C.DATA.TARGET_FPS = 30  # frame rate in which SAMPLING_RATE counts
+_C.DATA.CLIP_RULE = "auto"  # the data set's | span (Kinetics) | strided (Charades) | segments
 _C.DATA.TRAIN_JITTER_SCALES = [256, 320]  # range of the short side in training, pixels
 _C.DATA.INV_UNIFORM_SAMPLE = False  # draw 1 / short side uniformly instead of the short side
 _C.DATA.TRAIN_CROP_SIZE = 224  # random square crop in training, pixels
@@ -49,16 +50,23 @@ _C.DATA.MAX_RESAMPLES = 10  # training: videos tried in place of a broken one be
 
 _C.DATA_LOADER = CN()
 _C.DATA_LOADER.NUM_WORKERS = 8  # decoding processes; 0: decode in the main process
+_C.DATA_LOADER.PREFETCH_FACTOR = 2  # batches a worker prepares ahead
+_C.DATA_LOADER.TIMEOUT = 300  # seconds without a batch after which a run stops; 0: never
 _C.DATA_LOADER.PIN_MEMORY = True  # page-locked batches for faster copies to a GPU
 
 _C.AUG = CN()
-_C.AUG.SHARED = False  # True: one scale, crop and flip for all N clips of a video
+_C.AUG.SHARED = False  # True: one draw (scale, crop, flip and these) for all N clips of a video
+_C.AUG.RANDAUGMENT_OPS = 0  # operations of RandAugment on every training clip; 0: none
+_C.AUG.RANDAUGMENT_MAGNITUDE = 9  # their strength, 0..30
+_C.AUG.COLOR_JITTER = 0.0  # strength of random brightness, contrast and saturation
+_C.AUG.RE_PROB = 0.0  # probability of erasing a random rectangle of a clip
 
 _C.VIDEO = CN()
 _C.VIDEO.NUM_CLIPS = 1  # N, clips of one video trained together
 _C.VIDEO.STRATEGY = "batch_reduction"  # batch_reduction | multi_iteration (Sec. 3.3)
 _C.VIDEO.LOSS_WEIGHT = 1.0  # alpha of Eq. 1, weight of the video-level term
 _C.VIDEO.STRATIFIED = False  # True: clip n starts in the n-th of N equal parts of the video
+_C.VIDEO.WINDOW = 1  # detection: seconds between the N key frames around the one asked for
 
 _C.MEMORY = CN()
 _C.MEMORY.INTERACTION = "NoMemory"  # NoMemory | AveragePoolMemory | AssociativeMemory
@@ -101,6 +109,28 @@ _C.I3D = CN()
 _C.I3D.CONV1_STRIDE = 1  # temporal stride of the first convolution; 2: the original 32x2 net
 _C.I3D.POOL1_SIZE = 1  # temporal kernel and stride of the pool after it; 2: the original 32x2 net
 _C.I3D.POOL1_PAD = 1  # spatial padding of that pool; 0: the original nets
+
+_C.DETECTION = CN()
+_C.DETECTION.ROI_XFORM_RESOLUTION = 7  # cells per side of a box
+_C.DETECTION.ALIGNED = True  # False: RoIAlign half a cell off, as PySlowFast's Caffe2 models
+
+_C.AVA = CN()  # folders are under DATA.PATH_TO_DATA_DIR, annotation files in ANNOTATION_DIR
+_C.AVA.FRAME_DIR = "frames"  # one folder of frames, or one video file, per video
+_C.AVA.FRAME_LIST_DIR = "frame_lists"  # PySlowFast's lists of these frames
+_C.AVA.TRAIN_LISTS = []  # frame lists of training, e.g. train.csv; []: all videos with boxes
+_C.AVA.TEST_LISTS = []  # frame lists of val and test, e.g. val.csv
+_C.AVA.START_SECOND = 900.0  # second of the annotation at which frames and videos begin
+_C.AVA.KEYFRAME_RANGE = [902, 1798]  # annotated seconds; []: each video's first to last
+_C.AVA.ANNOTATION_DIR = "annotations"  # box files, label map, excluded key frames
+_C.AVA.TRAIN_GT_BOX_LISTS = ["ava_train_v2.2.csv"]  # boxes with actions, for training
+_C.AVA.TRAIN_PREDICT_BOX_LISTS = []  # a detector's boxes with actions, also for training
+_C.AVA.TEST_PREDICT_BOX_LISTS = ["ava_val_predicted_boxes.csv"]  # of a test; []: ground truth
+_C.AVA.DETECTION_SCORE_THRESH = 0.9  # a detector's boxes below are left out
+_C.AVA.FULL_TEST_ON_VAL = False  # False: validations in training take every fourth second
+_C.AVA.GROUNDTRUTH_FILE = "ava_val_v2.2.csv"  # what val and test are held against
+_C.AVA.LABEL_MAP_FILE = "ava_action_list_v2.2_for_activitynet_2019.pbtxt"  # evaluated classes
+_C.AVA.EXCLUSION_FILE = "ava_val_excluded_timestamps_v2.2.csv"  # key frames left out; "": none
+_C.AVA.EVALUATOR = "pyslowfast"  # or activitynet_2018, _2019, _2020, whose numbers differ
 
 _C.TORCHVISION = CN()
 _C.TORCHVISION.WEIGHTS = ""  # torchvision's name of pretrained weights, e.g. DEFAULT; "": none

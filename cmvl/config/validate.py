@@ -11,6 +11,8 @@ CHOICES = {
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "TEST.NUM_SPATIAL_CROPS": (1, 3),
     "DATA.ENSEMBLE_METHOD": ("sum", "max"),
+    "DATA.CLIP_RULE": ("auto", "span", "strided", "segments"),
+    "AVA.EVALUATOR": ("pyslowfast", "activitynet_2018", "activitynet_2019", "activitynet_2020"),
     "NUM_GPUS": (0, 1),
 }
 AT_LEAST_ONE = (
@@ -24,6 +26,7 @@ AT_LEAST_ONE = (
     "DATA.TRAIN_CROP_SIZE",
     "DATA.TEST_CROP_SIZE",
     "VIDEO.NUM_CLIPS",
+    "VIDEO.WINDOW",
     "MEMORY.REDUCTION",
     "MODEL.NUM_CLASSES",
     "SOLVER.MAX_EPOCH",
@@ -33,7 +36,7 @@ AT_LEAST_ONE = (
 
 def validate(cfg: CfgNode, videos: int) -> list[str]:
     """What is wrong with the whole; empty when nothing is. `videos` is the batch plan's."""
-    return [*_values(cfg), *_clip_budget(cfg, videos), *_schedule(cfg), *_crops(cfg)]
+    return [*_values(cfg), *_clip_budget(cfg, videos), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
 
 
 def _get(cfg: CfgNode, key: str) -> object:
@@ -96,3 +99,9 @@ def _crops(cfg: CfgNode) -> Iterator[str]:
             f"DATA.TRAIN_CROP_SIZE {crop} does not fit into the smallest short side of "
             f"DATA.TRAIN_JITTER_SCALES {list(scales)}"
         )
+
+
+def _boxes(cfg: CfgNode) -> Iterator[str]:
+    limits = list(cfg.AVA.KEYFRAME_RANGE)
+    if limits and (len(limits) != 2 or limits[0] > limits[1]):
+        yield f"AVA.KEYFRAME_RANGE {limits} must be [first, last] second, or []"

@@ -1,64 +1,37 @@
 """From a config to data sets and loaders of train, val and test."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
-from torch.utils.data import DataLoader, Sampler
 
 from cmvl.config import batch_plan
+from cmvl.data.augment import build_augment
 from cmvl.data.dataset import VideoDataset
+from cmvl.data.loader import EpochSampler, VideoLoader
 from cmvl.data.transforms import EvalTransform, TrainTransform
-from cmvl.structures import VideoBatch, collate
-from cmvl.utils.errors import DataError, UserError
+from cmvl.structures import collate
+from cmvl.utils.errors import DataError
 
 DATASETS = Registry("DATASETS")
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Keys (epoch, index) of one pass over `length` videos, shuffled by (seed, epoch) alone."""
-
-    def __init__(self, length: int, seed: int):
-        self.length, self.seed, self.epoch = length, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        # The length as a third number: (seed, epoch, index) are the seeds of the items.
-        rng = np.random.default_rng([self.seed, self.epoch, self.length])
-        order = rng.permutation(self.length)
-        return ((self.epoch, index) for index in order.tolist())
-
-
-class VideoLoader(DataLoader):
-    """A DataLoader that hands a worker's UserError on in its own words, without its traceback."""
-
-    def __iter__(self) -> Iterator[VideoBatch]:
-        try:
-            yield from super().__iter__()
-        except UserError as error:
-            raise type(error)(_own_words(error)) from None
 
 
 def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
     """The data set of a split: train, val or test. Raises DataError."""
     name = cfg.TEST.DATASET if split == "test" else cfg.TRAIN.DATASET
-    if name not in DATASETS:
-        known = ", ".join(sorted(key for key, _ in DATASETS))
-        raise DataError(f"no data set is registered as {name!r}; there are: {known}")
-    return DATASETS.get(name).from_cfg(cfg, split)
+    known = {key.lower(): key for key, _ in DATASETS}  # PySlowFast's configs write small letters
+    if name.lower() not in known:
+        names = ", ".join(sorted(known.values()))
+        raise DataError(f"no data set is registered as {name!r}; there are: {names}")
+    return DATASETS.get(known[name.lower()]).from_cfg(cfg, split)
 
 
-def build_options(cfg: CfgNode, split: str) -> dict[str, Any]:
-    """The arguments of `VideoDataset` that do not depend on the annotation."""
+def build_options(cfg: CfgNode, split: str, rule: str = "span") -> dict[str, Any]:
+    """The arguments of `VideoDataset` that do not depend on the annotation.
+
+    `rule`: the data set's own, for DATA.CLIP_RULE auto.
+    """
     crops = cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1
     size = cfg.DATA.TEST_CROP_SIZE
     return {
@@ -74,6 +47,8 @@ def build_options(cfg: CfgNode, split: str) -> dict[str, Any]:
         "seed": cfg.RNG_SEED,
         "max_resamples": cfg.DATA.MAX_RESAMPLES,
         "skip_broken": cfg.TEST.SKIP_BROKEN,
+        "augment": build_augment(cfg) if split == "train" else None,
+        "rule": rule if cfg.DATA.CLIP_RULE == "auto" else cfg.DATA.CLIP_RULE,
     }
 
 
@@ -99,20 +74,7 @@ def build_loader(cfg: CfgNode, split: str) -> VideoLoader:
         drop_last=train,
         collate_fn=collate,
         num_workers=cfg.DATA_LOADER.NUM_WORKERS,
-        worker_init_fn=_one_thread,
+        timeout=cfg.DATA_LOADER.TIMEOUT,
+        prefetch=cfg.DATA_LOADER.PREFETCH_FACTOR,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and torch.cuda.is_available(),
-        persistent_workers=cfg.DATA_LOADER.NUM_WORKERS > 0,
-        generator=torch.Generator(),  # or each pass would draw from the model's random numbers
     )
-
-
-def _one_thread(worker: int) -> None:
-    """Workers are the parallelism; threads inside them only take each other's time."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-def _own_words(error: UserError) -> str:
-    """The message as raised: torch puts the worker's traceback before it."""
-    name = f"{type(error).__module__}.{type(error).__qualname__}"
-    return str(error).rpartition(f"\n{name}: ")[2].rstrip("\n")

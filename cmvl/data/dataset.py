@@ -6,6 +6,7 @@ workers nor the order of reading changes a clip.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cmvl.data.decode import Video, open_video
+from cmvl.data.decode import VideoInfo
+from cmvl.data.frames import FrameSource, open_source
+from cmvl.data.loader import holding
 from cmvl.data.records import Records
-from cmvl.data.sampling import clip_span, frame_indices, random_clips, uniform_clips
+from cmvl.data.rules import RULES
 from cmvl.data.transforms import Transform, View
 from cmvl.structures import VideoItem
 from cmvl.utils.errors import DataError, VideoError
@@ -28,6 +31,8 @@ class VideoDataset(Dataset):
     by a random other one, at most `max_resamples` times, then DataError.
     val, test: clips uint8 (views * S, 3, T, c, c), number temporal * S + spatial. A video that
     cannot be read raises VideoError, or with `skip_broken` comes as an item without clips.
+    `rule`: how a clip takes its frames (`rules.py`). `augment`: what is done to the training clips
+    (N, 3, T, c, c) in the end.
     """
 
     def __init__(
@@ -44,15 +49,25 @@ class VideoDataset(Dataset):
         seed: int = 0,
         max_resamples: int = 10,
         skip_broken: bool = False,
+        rule: str = "span",
+        augment: Callable[[Tensor, np.random.Generator], Tensor] | None = None,
     ):
         self.records, self.split, self.transform = records, split, transform
         self.num_frames, self.sampling_rate = num_frames, sampling_rate
-        self.target_fps = target_fps
+        self.target_fps, self.rule, self.augment = target_fps, rule, augment
         self.num_clips, self.stratified, self.views = num_clips, stratified, views
         self.seed, self.max_resamples, self.skip_broken = seed, max_resamples, skip_broken
+        self.held: Tensor | None = None  # see `loader.py`
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __str__(self) -> str:
+        clips = self.num_clips if self.split == "train" else self.views
+        return (
+            f"{len(self)} videos of {self.records.list_file} in {clips} clips x "
+            f"{self.transform.crops} crops"
+        )
 
     def __getitem__(self, key: int | tuple[int, int]) -> VideoItem:
         epoch, index = key if isinstance(key, tuple) else (0, key)
@@ -67,7 +82,7 @@ class VideoDataset(Dataset):
         failures: list[str] = []
         while True:
             try:
-                return self._item(index, self._clips(index, rng), failures)
+                return self._load(index, rng, failures)
             except VideoError as error:
                 failures.append(self._message(index, error))
             if len(failures) > self.max_resamples:
@@ -80,11 +95,11 @@ class VideoDataset(Dataset):
 
     def _test_item(self, index: int, rng: np.random.Generator) -> VideoItem:
         try:
-            return self._item(index, self._clips(index, rng))
+            return self._load(index, rng)
         except VideoError as error:
             message = self._message(index, error)
             if self.skip_broken:
-                return self._item(index, None, [message])
+                return VideoItem(None, self._label(index), index, (message,))
             raise VideoError(
                 f"{message}\nMend or remove it, or set TEST.SKIP_BROKEN True to leave such videos "
                 "out and list them in the results."
@@ -93,39 +108,54 @@ class VideoDataset(Dataset):
     def _message(self, index: int, error: VideoError) -> str:
         return f"{self.records.where(index)}: {error}"
 
-    def _item(
-        self, index: int, clips: Tensor | None, failures: list[str] | tuple = ()
+    def _label(self, index: int) -> Tensor:
+        return torch.tensor(self.records.label(index))
+
+    def _load(
+        self, index: int, rng: np.random.Generator, failures: list[str] | tuple = ()
     ) -> VideoItem:
-        return VideoItem(clips, torch.tensor(self.records.label(index)), index, tuple(failures))
-
-    def _clips(self, index: int, rng: np.random.Generator) -> Tensor:
-        with open_video(self.records.path(index)) as video:
+        """The item of a video. Raises VideoError."""
+        records, train = self.records, self.split == "train"
+        with (
+            holding(self.held, index),
+            open_source(records.path(index), records.frames(index), self.target_fps) as video,
+        ):
             info = video.info
-            span = clip_span(self.num_frames, self.sampling_rate, self.target_fps, info.fps)
-            starts = self._starts(info.frames, span, rng)
-            indices = frame_indices(starts, span, self.num_frames, info.frames)
-            views = self.transform.views(len(starts), info.height, info.width, rng)
-            return cut_clips(video, indices, views)
+            indices = self._indices(info, rng)
+            views = self.transform.views(len(indices), info.height, info.width, rng)
+            clips = cut_clips(video, indices, views)
+        if train and self.augment:
+            clips = self.augment(clips, rng)
+        of_clips = records.clip_labels(index, indices, info) if train else None
+        return VideoItem(
+            clips,
+            self._label(index),
+            index,
+            tuple(failures),
+            clip_labels=None if of_clips is None else torch.from_numpy(of_clips),
+        )
 
-    def _starts(self, length: int, span: float, rng: np.random.Generator) -> np.ndarray:
+    def _indices(self, info: VideoInfo, rng: np.random.Generator) -> np.ndarray:
+        """Frames (clips, T)."""
+        rule = RULES[self.rule](self.num_frames, self.sampling_rate, self.target_fps)
         if self.split == "train":
-            return random_clips(length, span, self.num_clips, rng, self.stratified)
-        return uniform_clips(length, span, self.views)
+            return rule.random(info.frames, info.fps, self.num_clips, rng, self.stratified)
+        return rule.uniform(info.frames, info.fps, self.views)
 
 
-def cut_clips(video: Video, indices: np.ndarray, views: list[View]) -> Tensor:
-    """Frames `indices` (N, T), clip n cut as views[n] says: uint8 (N * S, 3, T, crop, crop).
+def cut_clips(video: FrameSource, indices: np.ndarray, views: list[View]) -> Tensor:
+    """Frames `indices` (N, T), clip n cut as views[n] says: uint8 (N * S, 3, T, h, w).
 
     Every frame is decoded once, however many clips it is part of.
     """
     N, T = indices.shape
-    S, crop = len(views[0].offsets), views[0].crop
+    S = len(views[0].offsets)
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for n, t in np.ndindex(N, T):
         places[int(indices[n, t])].append((n, t))
-    clips = torch.empty((N * S, 3, T, crop, crop), dtype=torch.uint8)
+    clips = torch.empty((N * S, 3, T, *views[0].shape), dtype=torch.uint8)
     pixels = clips.numpy()
-    for k, frame in video.frames(places):
+    for k, frame in video.pictures(places):
         cuts = {view: view.cut(frame) for view in {views[n] for n, _ in places[k]}}
         for n, t in places[k]:
             for s, picture in enumerate(cuts[views[n]]):

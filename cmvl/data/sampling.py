@@ -6,6 +6,8 @@ is PySlowFast's for Kinetics (its weights were trained so): T points over the wh
 stride of (span - 1) / (T - 1), not tau.
 """
 
+from math import ceil
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,3 +55,66 @@ def frame_indices(starts: Floats, span: float, T: int, length: int) -> NDArray[n
     """
     points = np.linspace(starts, starts + (span - 1), T, axis=-1)
     return np.clip(points, 0, length - 1).astype(np.int64)
+
+
+# Frame folders (PySlowFast's Charades and Something-Something): whole frames, a real stride.
+
+
+def strided_random(
+    length: int, T: int, stride: float, N: int, rng: np.random.Generator, stratified: bool = False
+) -> NDArray[np.int64]:
+    """Starts (N,), whole frames of equal chance (Charades' rule in training).
+
+    A video shorter than a clip may start late in it: then starts are negative, which repeats the
+    first frame. `stratified` as in `random_clips`.
+    """
+    room = length - ceil((T - 1) * stride + 1)
+    u = rng.random(N)
+    if stratified:
+        u = (np.arange(N) + u) / N
+    return min(room, 0) + np.floor(u * (abs(room) + 1)).astype(np.int64)
+
+
+def strided_uniform(length: int, T: int, stride: float, V: int) -> NDArray[np.int64]:
+    """Starts (V,) from the first possible one to the last; a single one lies in the middle."""
+    room = max(length - ceil((T - 1) * stride + 1), 0)
+    if V == 1:
+        return np.array([room // 2])
+    return np.round(room / (V - 1) * np.arange(V)).astype(np.int64)  # half to even, as there
+
+
+def strided_indices(
+    starts: NDArray[np.int64], T: int, stride: float, length: int
+) -> NDArray[np.int64]:
+    """Frames (N, T): start, start + stride, ... within the video."""
+    points = np.asarray(starts)[:, None] + np.round(np.arange(T) * stride).astype(np.int64)
+    return np.clip(points, 0, length - 1)
+
+
+def segments(length: int, T: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last frame (T,) each of T equal parts of a video (Something-Something's rule)."""
+    edges = np.round((length - 1) / T * np.arange(T + 1)).astype(np.int64)
+    return edges[:-1], edges[1:]
+
+
+def segment_random(length: int, T: int, N: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Frames (N, T): one of each part at random, both ends included."""
+    low, high = segments(length, T)
+    return rng.integers(low, high, size=(N, T), endpoint=True)
+
+
+def segment_uniform(length: int, T: int, V: int) -> NDArray[np.int64]:
+    """Frames (V, T): of each part the middle one; V of them equally spaced for V views."""
+    low, high = segments(length, T)
+    return low + (high - low) * (2 * np.arange(V)[:, None] + 1) // (2 * V)
+
+
+def keyframe_indices(
+    centres: NDArray[np.int64], T: int, stride: float, length: int
+) -> NDArray[np.int64]:
+    """Frames (N, T) around the key frames `centres` (N,), half of a clip before them (AVA).
+
+    Past the ends of a video its first or last frame is repeated.
+    """
+    steps = np.floor(np.arange(T) * stride).astype(np.int64) - int(T * stride) // 2
+    return np.clip(np.asarray(centres)[:, None] + steps, 0, length - 1)

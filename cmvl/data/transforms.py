@@ -14,6 +14,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
+from cmvl.data.planes import Planes, resized
 from cmvl.utils.errors import UserError
 
 Frame = NDArray[np.uint8]  # (height, width, 3)
@@ -25,20 +26,25 @@ class View:
 
     window: tuple[int, int, int, int]  # y, x, height, width in the frame
     size: tuple[int, int]  # height, width
-    crop: int  # side of the square crops
+    crop: int  # side of the square crops; 0: all of the resized window
     offsets: tuple[tuple[int, int], ...]  # y, x of every crop in the resized window
     flip: bool = False
 
-    def cut(self, frame: Frame) -> list[Frame]:
-        """(H, W, 3) -> one (crop, crop, 3) per offset."""
-        y, x, height, width = self.window
-        picture = frame[y : y + height, x : x + width]
-        if self.size != (height, width):
-            picture = cv2.resize(picture, self.size[::-1], interpolation=cv2.INTER_LINEAR)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the crops."""
+        return (self.crop, self.crop) if self.crop else self.size
+
+    def cut(self, frame: Frame | Planes) -> list[Frame]:
+        """(H, W, 3) -> one (*shape, 3) per offset."""
+        if isinstance(frame, Planes):
+            picture = frame.resized(self.window, self.size)
+        else:
+            picture = resized(frame, self.window, self.size)
         if self.flip:
             picture = cv2.flip(picture, 1)
-        c = self.crop
-        return [picture[oy : oy + c, ox : ox + c] for oy, ox in self.offsets]
+        h, w = self.shape
+        return [picture[oy : oy + h, ox : ox + w] for oy, ox in self.offsets]
 
     def boxes(self, boxes: NDArray[np.float64], i: int = 0) -> NDArray[np.float64]:
         """Boxes of the frame in the pixels of crop `i`; not clipped to it."""
@@ -67,8 +73,8 @@ class TrainTransform:
 
     The short side is drawn from `scales` (`inverse`: its reciprocal is drawn uniformly), then the
     crop's place. Only the crop is resized: its window is drawn in the frame's own pixels, so size
-    and place are those of 'resize, then crop' rounded to a source pixel. `shared`: one draw for
-    all clips of a video.
+    and place are those of 'resize, then crop' rounded to two source pixels, the grid on which the
+    colour of video lies. `shared`: one draw for all clips of a video.
     """
 
     crops = 1
@@ -104,8 +110,9 @@ class TrainTransform:
     def _draw(self, height: int, width: int, rng: np.random.Generator) -> View:
         low, high = self.scales
         scale = 1 / rng.uniform(1 / high, 1 / low) if self.inverse else rng.uniform(low, high)
-        side = max(1, round(min(height, width) * self.crop / round(scale)))
-        y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        short = min(height, width)
+        side = min(2 * max(1, round(short * self.crop / round(scale) / 2)), short)
+        y, x = (2 * rng.integers((room - side) // 2 + 1) for room in (height, width))
         flip = bool(rng.random() < 0.5) and self.flip
         size = (self.crop, self.crop)
         return View((int(y), int(x), side, side), size, self.crop, ((0, 0),), flip)
@@ -129,6 +136,21 @@ class EvalTransform:
         places = range(3) if self.crops == 3 else (1,)
         offsets = tuple(crop_offset(*size, self.crop, i) for i in places)
         return [View((0, 0, height, width), size, self.crop, offsets)] * n
+
+
+class WholeTransform:
+    """Short side to a fixed size, nothing cut off: AVA's test."""
+
+    crop, crops = 0, 1
+
+    def __init__(self, short_side: int):
+        self.short_side = short_side
+
+    def views(
+        self, n: int, height: int, width: int, rng: np.random.Generator | None = None
+    ) -> list[View]:
+        size = scaled_size(height, width, self.short_side)
+        return [View((0, 0, height, width), size, self.crop, ((0, 0),))] * n
 
 
 def scaled_size(height: int, width: int, short_side: int) -> tuple[int, int]:

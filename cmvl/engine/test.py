@@ -1,6 +1,7 @@
 """Testing: every video in all its views, results in OUTPUT_DIR/results."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from torch.utils.data import DataLoader
 from cmvl.checkpoint import load_weights
 from cmvl.data import build_loader
 from cmvl.engine.setup import setup
+from cmvl.inference import Predictor
 from cmvl.model import VideoModel, build_model
-from cmvl.tasks import Evaluator, Task, find_task
+from cmvl.structures import VideoBatch
+from cmvl.tasks import Evaluator, find_task
 from cmvl.utils.logging import logger
 
 
@@ -34,15 +37,16 @@ def test(cfg: CfgNode) -> Result:
     model = build_model(cfg, task.head).to(device)
     weights = cfg.TEST.CHECKPOINT_FILE_PATH or cfg.OUTPUT_DIR
     logger.info(load_weights(model, weights, may_miss=()))
-    views = f"{cfg.TEST.NUM_ENSEMBLE_VIEWS} clips x {cfg.TEST.NUM_SPATIAL_CROPS} crops"
-    logger.info("testing %d videos of %s in %s", len(loader), views, cfg.DATA.PATH_TO_DATA_DIR)
-    evaluator, crops = task.evaluator(cfg), cfg.TEST.NUM_SPATIAL_CROPS
-    result = evaluate(model, loader, task, evaluator, crops, cfg.TEST.CHUNK, device, cfg.LOG_PERIOD)
+    logger.info("testing %s", loader.dataset)
+    predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
+    result = evaluate(model, loader, predictor, evaluator, device, cfg.LOG_PERIOD)
     folder = Path(cfg.OUTPUT_DIR) / "results"
     folder.mkdir(exist_ok=True)
-    summary = {"weights": str(weights), "views": views, **vars(result)}
+    summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
     (folder / "summary.json").write_text(simplejson.dumps(summary, indent=2) + "\n")
     logger.info("test  %s", "  ".join(f"{k} {v:.4g}" for k, v in result.metrics.items()))
+    if remarks := evaluator.save(folder):
+        logger.info(remarks)
     if result.skipped:
         logger.warning("left out, unreadable:\n  %s", "\n  ".join(result.skipped))
     return result
@@ -51,22 +55,28 @@ def test(cfg: CfgNode) -> Result:
 def evaluate(
     model: VideoModel,
     loader: DataLoader,
-    task: Task,
+    predictor: Predictor,
     evaluator: Evaluator,
-    crops: int,
-    chunk: int,
     device: torch.device,
     period: int,
 ) -> Result:
-    """Metrics of every readable video of `loader`; each batch is one video in all its views."""
+    """Metrics of everything readable in `loader`."""
     model.eval()
-    skipped, start = [], time.perf_counter()
+    skipped: list[str] = []
+    for prediction in predictor(model, _readable(loader, device, period, skipped)):
+        evaluator.update(*prediction)
+    return Result(evaluator.compute(), evaluator.by_position(), skipped)
+
+
+def _readable(
+    loader: DataLoader, device: torch.device, period: int, skipped: list[str]
+) -> Iterator[VideoBatch]:
+    """The batches that could be read, on `device`; what could not goes to `skipped`."""
+    start = time.perf_counter()
     for i, batch in enumerate(loader):
         skipped.extend(batch.failures)
         if len(batch.index):
-            batch = batch.to(device)
-            evaluator.update(task.predict(model, batch, crops, chunk), batch.labels)
+            yield batch.to(device)
         if (i + 1) % (10 * period) == 0:
             left = (time.perf_counter() - start) / (i + 1) * (len(loader) - i - 1)
-            logger.info("evaluated %d of %d videos, %d s left", i + 1, len(loader), left)
-    return Result(evaluator.compute(), evaluator.by_position(), skipped)
+            logger.info("evaluated %d of %d, %d s left", i + 1, len(loader), left)

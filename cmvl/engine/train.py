@@ -48,8 +48,8 @@ def train(cfg: CfgNode) -> None:
         if saving:
             ckpt.save(epoch)
         if evaluating:
-            evaluator, chunk = task.evaluator(cfg), cfg.TEST.CHUNK
-            result = evaluate(model, val_loader, task, evaluator, 1, chunk, device, cfg.LOG_PERIOD)
+            predictor, evaluator = task.predictor(cfg, "val"), task.evaluator(cfg, "val")
+            result = evaluate(model, val_loader, predictor, evaluator, device, cfg.LOG_PERIOD)
             log.metrics("val", epoch + 1, result.metrics)
 
 
@@ -73,7 +73,7 @@ def train_epoch(
         batch = batch.to(log.device)
         with torch.autocast(log.device.type, torch.float16, enabled=scaler.is_enabled()):
             logits = model(batch.clips, batch.boxes)
-            loss = loss_fn(logits, batch.labels)
+            loss = loss_fn(logits, *batch.targets)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         if max_norm > 0:

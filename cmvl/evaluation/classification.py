@@ -1,5 +1,7 @@
 """Accuracy of videos, and of their clips by place in time."""
 
+from pathlib import Path
+
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
@@ -21,7 +23,7 @@ class TopK:
         self._clip_hits: list[Tensor] = []
 
     @classmethod
-    def from_cfg(cls, cfg: CfgNode) -> "TopK":
+    def from_cfg(cls, cfg: CfgNode, split: str = "test") -> "TopK":
         return cls(cfg.DATA.ENSEMBLE_METHOD)
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
@@ -45,6 +47,9 @@ class TopK:
     def by_position(self) -> list[float]:
         """Clip top-1 at each of the V temporal positions, first to last (Figure 4)."""
         return [percent(hits) for hits in self._hits().unbind(1)]
+
+    def save(self, folder: Path) -> str:
+        return ""  # the metrics are all
 
     def _hits(self) -> Tensor:
         return torch.stack(self._clip_hits)

@@ -3,6 +3,8 @@
 n videos, K classes; scores and labels are (n, K), labels 0 or 1.
 """
 
+from pathlib import Path
+
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
@@ -25,7 +27,7 @@ class MeanAP:
         self._labels: list[Tensor] = []
 
     @classmethod
-    def from_cfg(cls, cfg: CfgNode) -> "MeanAP":
+    def from_cfg(cls, cfg: CfgNode, split: str = "test") -> "MeanAP":
         return cls(cfg.DATA.ENSEMBLE_METHOD)
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
@@ -50,6 +52,9 @@ class MeanAP:
         """mAP of the clips at each of the V temporal positions, first to last."""
         clips, labels = torch.stack(self._clips), torch.stack(self._labels)
         return [100 * mean_ap(scores, labels) for scores in clips.unbind(1)]
+
+    def save(self, folder: Path) -> str:
+        return ""  # the metrics are all
 
 
 def mean_ap(scores: Tensor, labels: Tensor) -> float:

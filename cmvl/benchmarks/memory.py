@@ -1,0 +1,52 @@
+"""Peak memory of one training step against N, for both strategies of Sec. 3.3."""
+
+import resource
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import torch
+
+from cmvl.config import load_cfg
+from cmvl.encode import ENCODINGS
+from cmvl.model import build_model
+from cmvl.tasks import find_task
+
+
+def peak_mib(file: str, opts: Sequence[str], strategy: str, N: int, videos: int) -> float:
+    """MiB that one forward and backward of `videos` x N clips adds to the built model.
+
+    On a GPU of its tensors; on a CPU of the whole process, which must be a fresh one, since its
+    peak never falls.
+    """
+    cfg = load_cfg(file, [*opts, "VIDEO.NUM_CLIPS", str(N), "VIDEO.STRATEGY", strategy])
+    task, device = find_task(cfg.TASK), torch.device("cuda" if cfg.NUM_GPUS else "cpu")
+    torch.manual_seed(0)
+    model = build_model(cfg, task.head).to(device).train()
+    shape = (cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TRAIN_CROP_SIZE)
+    clips = torch.randint(0, 256, (videos, N, 3, *shape), dtype=torch.uint8, device=device)
+    labels = torch.zeros(videos, dtype=torch.int64, device=device)
+    before = _used_mib(device)
+    task.loss(cfg)(model(clips), labels).backward()
+    return _used_mib(device) - before
+
+
+def memory_table(
+    file: str, opts: Sequence[str], clips: Sequence[int], videos: int
+) -> dict[str, dict[int, float]]:
+    """Peaks by strategy and N, each measured in a process of its own."""
+    table: dict[str, dict[int, float]] = {}
+    for strategy in ENCODINGS:
+        for N in clips:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+                peak = fresh.submit(peak_mib, file, opts, strategy, N, videos).result()
+            table.setdefault(strategy, {})[N] = round(peak, 1)
+    return table
+
+
+def _used_mib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,171 @@
+"""Charades: several actions a video, each with its time; frame folders or encoded video."""
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from itertools import groupby
+
+import numpy as np
+from fvcore.common.config import CfgNode
+
+from cmvl.data.build import DATASETS, build_options
+from cmvl.data.dataset import VideoDataset
+from cmvl.data.disk import locate
+from cmvl.data.lists import check_labels, find_list, list_roots
+from cmvl.data.records import MultiLabelRecords, Row
+from cmvl.utils.errors import DataError
+
+OFFICIAL_NAMES = {
+    "train": ("Charades_v1_train.csv",),
+    "val": ("Charades_v1_test.csv",),
+    "test": ("val.csv", "Charades_v1_test.csv"),  # what the world calls Charades' test
+}
+FRAME_LIST = "original_vido_id video_id frame_id path labels"  # PySlowFast's header, sic
+
+
+@DATASETS.register()
+class Charades(VideoDataset):
+    """Multi-hot labels: a clip's actions are those that occur in it, a video's all of them.
+
+    The list of a split is the official csv, also as `tools/prepare_data.py charades` writes it, or
+    PySlowFast's frame list. Videos or frame folders are looked for as in `Kinetics`.
+    """
+
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode, split: str) -> "Charades":
+        """Raises DataError for a list that cannot be used, naming its line."""
+        folder, prefix = cfg.DATA.PATH_TO_DATA_DIR, cfg.DATA.PATH_PREFIX
+        path = find_list(folder, split, OFFICIAL_NAMES[split])
+        records = read_charades(path, cfg.MODEL.NUM_CLASSES, list_roots(folder, prefix))
+        return cls(records, split, **build_options(cfg, split, rule="strided"))
+
+
+def read_charades(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiLabelRecords:
+    """Either kind of list. Raises DataError."""
+    with open(path, encoding="utf-8-sig") as file:
+        header = file.readline().strip()
+    if header.split() == FRAME_LIST.split():
+        return read_frame_list(path, num_classes, roots)
+    if {"id", "actions", "length"} <= set(header.split(",")):
+        return read_official(path, num_classes, roots)
+    raise DataError(
+        f"{path}: expected the columns of Charades_v1_train.csv (id, actions and length among "
+        f"them) or PySlowFast's {FRAME_LIST!r}, got {header!r}"
+    )
+
+
+def read_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, row) of an official csv."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        start = 2
+        for row in reader:
+            yield start, row
+            start = reader.line_num + 1  # a quoted text may go on over several lines
+
+
+def read_official(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiLabelRecords:
+    """id, actions (`c092 11.90 21.20;c147 0.00 12.60`, in seconds), length in seconds.
+
+    The columns `path` and `frames` of prepared lists say where the video is and how many pictures
+    it has; else it is the folder or the file called by its id.
+    """
+    rows = list(read_rows(path))
+    if not rows:
+        raise DataError(f"{path}: the list is empty")
+    lines = [line for line, _ in rows]
+    actions = [parse_actions(row["actions"], f"{os.path.basename(path)}:{n}") for n, row in rows]
+    _check(path, actions, lines, num_classes)
+    lengths = [_length(row["length"], f"{os.path.basename(path)}:{n}") for n, row in rows]
+    ids = [row["id"] for _, row in rows]
+    if rows[0][1].get("path"):
+        paths = [row["path"] for _, row in rows]
+    else:
+        found = locate(ids, roots)
+        paths = [place or name for place, name in zip(found, ids, strict=True)]
+    frames = None
+    if all((row.get("frames") or "").isdigit() for _, row in rows):
+        frames = [int(row["frames"]) for _, row in rows]
+    return MultiLabelRecords(path, paths, actions, lines, num_classes, roots, lengths, frames)
+
+
+def parse_actions(text: str, where: str) -> list[Row]:
+    """`c092 11.90 21.20;c147 0.00 12.60` -> [(92, 11.9, 21.2), (147, 0.0, 12.6)]."""
+    rows = []
+    for action in filter(None, (text or "").split(";")):
+        match = re.fullmatch(r"\s*c(\d+) (-?[\d.]+) (-?[\d.]+)\s*", action)
+        if not match:
+            raise DataError(f"{where}: expected actions like 'c092 11.90 21.20', got {action!r}")
+        rows.append((int(match[1]), float(match[2]), float(match[3])))
+    return rows
+
+
+def read_frame_list(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiLabelRecords:
+    """PySlowFast's list of every frame with its labels, a double-quoted comma list.
+
+    A video must be the whole of one folder: the list and the folder are held against each other
+    when it is read.
+    """
+    paths, actions, lines, counts = [], [], [], []
+    with open(path, encoding="utf-8-sig") as file:
+        rows = ((n, line.rstrip("\n").split(" ")) for n, line in enumerate(file, start=1))
+        for _, video in groupby(_five(path, rows), key=lambda row: row[1][0]):
+            frames = [(n, fields[3], fields[4]) for n, fields in video]
+            paths.append(os.path.dirname(frames[0][1]))
+            lines.append(frames[0][0])
+            counts.append(len(frames))
+            actions.append(_runs(path, frames))
+    if not paths:
+        raise DataError(f"{path}: the list has a header and no frames")
+    _check(path, actions, lines, num_classes)
+    return MultiLabelRecords(path, paths, actions, lines, num_classes, roots, None, counts)
+
+
+def _five(path: str, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    next(rows)  # the header
+    for n, fields in rows:
+        if len(fields) == 5:
+            yield n, fields
+        elif fields != [""]:
+            raise DataError(
+                f"{os.path.basename(path)}:{n}: expected 5 fields {FRAME_LIST!r}, got "
+                f"{len(fields)}: {' '.join(fields)!r} in {path}. A path must not have spaces."
+            )
+
+
+def _runs(path: str, frames: list[tuple[int, str, str]]) -> list[Row]:
+    """(class, first frame, last frame) of every run of frames with that class."""
+    rows: list[Row] = []
+    since: dict[int, int] = {}
+    before, current = None, set()
+    for k, (n, _, text) in enumerate(frames):
+        if text == before:
+            continue
+        before = text
+        try:
+            current = {int(label) for label in text.strip('"').split(",") if label}
+        except ValueError as error:
+            raise DataError(
+                f'{os.path.basename(path)}:{n}: expected labels like "3,92", got {text} in {path}'
+            ) from error
+        rows += [(c, since.pop(c), k - 1) for c in sorted(since.keys() - current)]
+        since |= {c: k for c in current - since.keys()}
+    return rows + [(c, first, len(frames) - 1) for c, first in sorted(since.items())]
+
+
+def _check(path: str, actions: list[list[Row]], lines: list[int], num_classes: int) -> None:
+    pairs = [(row[0], line) for video, line in zip(actions, lines, strict=True) for row in video]
+    if not pairs:
+        raise DataError(f"{path}: not one of {len(lines)} videos has an action")
+    check_labels(path, np.array([p[0] for p in pairs]), [p[1] for p in pairs], num_classes)
+
+
+def _length(text: str, where: str) -> float:
+    try:
+        length = float(text)
+    except (TypeError, ValueError):
+        length = 0.0
+    if length <= 0:
+        raise DataError(f"{where}: expected the video's length in seconds, got {text!r}")
+    return length

@@ -1,0 +1,143 @@
+"""Is every video of a data set there, readable and long enough? What is not, by list and line."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from cmvl.data.dataset import VideoDataset
+from cmvl.data.disk import read_classes
+from cmvl.data.frames import open_source
+from cmvl.data.parallel import Crash, for_each
+from cmvl.data.records import Records
+from cmvl.data.sampling import clip_span
+from cmvl.utils.errors import VideoError
+
+KINDS = ("missing", "broken", "short")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What opening a video gave: a kind of trouble, "" for none, and its description."""
+
+    kind: str
+    message: str = ""
+
+
+@dataclass
+class Report:
+    """A split's videos: how many are listed and were opened, what is wrong, the classes."""
+
+    list_file: str
+    listed: int
+    opened: int
+    trouble: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    classes: Counter = field(default_factory=Counter)
+    num_classes: int = 0
+    names: dict[int, str] = field(default_factory=dict)
+    clean_list: str = ""
+
+    @property
+    def unusable(self) -> int:
+        return len(self.trouble["missing"]) + len(self.trouble["broken"])
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{kind} {len(found)}" for kind, found in self.trouble.items())
+        lines = [f"{self.list_file}: {self.listed} videos, {self.opened} opened; {counts}"]
+        for kind, found in self.trouble.items():
+            lines += [f"  {kind}: {message}" for message in found[:10]]
+            if len(found) > 10:
+                lines.append(f"  {kind}: and {len(found) - 10} more")
+        lines.append(self._histogram())
+        if self.clean_list:
+            lines.append(f"  list without missing and broken videos: {self.clean_list}")
+        return "\n".join(lines)
+
+    def _histogram(self) -> str:
+        counts = [self.classes[k] for k in range(self.num_classes)]
+        empty = [self.names.get(k, str(k)) for k, n in enumerate(counts) if n == 0]
+        text = (
+            f"  videos of a class: {min(counts)} to {max(counts)}, median {np.median(counts):g}; "
+            f"{len(empty)} of {self.num_classes} classes have none"
+        )
+        return text + (
+            f" ({', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''})" if empty else ""
+        )
+
+
+def check(
+    dataset: VideoDataset, num_classes: int, sample: int = 0, workers: int = 0, out: str = ""
+) -> Report:
+    """Open every video of a data set, or `sample` of them drawn at random.
+
+    With `out`, a folder, a list without the missing and broken ones is written there.
+    """
+    records = dataset.records
+    places = np.arange(len(records))
+    if 0 < sample < len(records):
+        places = np.sort(np.random.default_rng(0).choice(places, sample, replace=False))
+    report = Report(records.list_file, len(records), len(places), num_classes=num_classes)
+    report.names = _names(records.list_file)
+    for i in range(len(records)):
+        report.classes.update(records.labels_of(i))
+    jobs = [(records.path(i), records.frames(i)) for i in places.tolist()]
+    task = partial(
+        probe_whole,
+        T=dataset.num_frames,
+        tau=dataset.sampling_rate,
+        target_fps=dataset.target_fps,
+    )
+    unusable = []
+    found = dict(for_each(task, jobs, workers, f"checking {os.path.basename(records.list_file)}"))
+    for place in sorted(found):
+        i, probe = int(places[place]), found[place]
+        if isinstance(probe, Crash):
+            probe = Probe("broken", f"{jobs[place][0]}: {probe}")
+        if probe.kind:
+            report.trouble[probe.kind].append(f"{records.where(i)}: {probe.message}")
+        if probe.kind in ("missing", "broken"):
+            unusable.append(i)
+    if out and os.path.isfile(records.list_file):
+        report.clean_list = write_clean(records, unusable, out)
+    return report
+
+
+def probe_whole(job: tuple[str, int | None], T: int, tau: float, target_fps: float) -> Probe:
+    """Open a video and decode its first, middle and last frame."""
+    path, frames = job
+    if not os.path.exists(path):
+        return Probe("missing", path)
+    try:
+        with open_source(path, frames, target_fps) as video:
+            last = video.info.frames - 1
+            for _ in video.frames({0, last // 2, last}):
+                pass
+            span = clip_span(T, tau, target_fps, video.info.fps)
+    except VideoError as error:
+        return Probe("broken", str(error))
+    if last + 1 < span:
+        return Probe("short", f"{path}: {last + 1} frames, a clip spans {span:g}")
+    return Probe("")
+
+
+def write_clean(records: Records, unusable: Sequence[int], out: str) -> str:
+    """Copy the list without the lines of the `unusable` videos; returns the new list's path."""
+    os.makedirs(out, exist_ok=True)
+    target = os.path.join(out, os.path.basename(records.list_file))
+    with open(records.list_file, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        lines = file.readlines()
+    starts = [records.line(i) - 1 for i in range(len(records))] + [len(lines)]
+    drop = {k for i in unusable for k in range(starts[i], starts[i + 1])}
+    if os.path.exists(target) and os.path.samefile(target, records.list_file):
+        target = f"{os.path.splitext(target)[0]}.clean.csv"
+    with open(target, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.writelines(line for k, line in enumerate(lines) if k not in drop)
+    return target
+
+
+def _names(list_file: str) -> dict[int, str]:
+    classes = read_classes(os.path.dirname(list_file)) or {}
+    return {index: name for name, index in classes.items()}

@@ -1,0 +1,87 @@
+"""What happens in each demo video, and why no single clip can tell its label.
+
+A video of 7 to 8 seconds shows two brief events far apart: a coloured shape drifts through, once
+early and once late, each for about 1.4 s. The label says whether the two have the same colour:
+"alike" or "unlike", half of the videos each. Grey shapes of all kinds come and go as distractors.
+
+The events are further apart than a clip of 64 frames spans, so no clip sees both. Each colour is
+as frequent in alike as in unlike videos, so what a single clip shows says nothing about the label:
+clip-level training stays at 50%. Scores averaged over clips can at best add up a number g(colour)
+per event. With M colours, s of which have a negative number, such a sum is right for s of M alike
+pairs and, at best, for all but s (s - 1) of the M (M - 1) unlike ones:
+(s / M + 1 - s (s - 1) / (M (M - 1))) / 2, at most 2/3 for M = 4. Above that, clips must compare.
+
+A second, easier set, "events", has one event per short video and asks for its colour. Backbones
+are trained on it first, as the paper starts Charades and Something-Something from Kinetics.
+"""
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+COLOURS = {  # RGB
+    "red": (225, 50, 45),
+    "green": (60, 190, 70),
+    "blue": (60, 95, 235),
+    "yellow": (235, 205, 50),
+}
+CLASSES = {"events": list(COLOURS), "relation": ["alike", "unlike"]}
+SHAPES = ("disc", "cross", "square", "triangle")
+CLIP_SPAN = 64  # frames that a clip of the demo's configs covers
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Event:
+    """A coloured shape, shown for `length` frames from frame `start`."""
+
+    colour: str
+    shape: str
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One video: its events in order, its label, and how many grey shapes distract."""
+
+    frames: int
+    label: int
+    events: tuple[Event, ...]
+    distractors: int
+
+
+def plan_video(task: str, split: str, i: int, rng: np.random.Generator) -> Plan:
+    """Video i of a split; labels and colours go round, times and shapes are random."""
+    return _relation(i, rng) if task == "relation" else _single(i, rng)
+
+
+def _single(i: int, rng: np.random.Generator) -> Plan:
+    frames = 110
+    length = int(rng.integers(38, 48))
+    start = int(rng.integers(10, frames - 10 - length))
+    label = i % len(COLOURS)
+    event = Event(CLASSES["events"][label], str(rng.choice(SHAPES)), start, length)
+    return Plan(frames, label, (event,), int(rng.integers(1, 3)))
+
+
+def _relation(i: int, rng: np.random.Generator) -> Plan:
+    label, turn = i % 2, i // 2
+    if label == 0:
+        colours = (list(COLOURS)[turn % len(COLOURS)],) * 2
+    else:
+        pairs = list(permutations(COLOURS, 2))
+        colours = pairs[turn % len(pairs)]
+    frames = int(rng.integers(210, 241))
+    first, second = (int(n) for n in rng.integers(38, 48, 2))
+    margin, gap = 6, CLIP_SPAN + 4
+    latest = margin + (frames - 2 * margin - first - second - gap) // 2
+    start = int(rng.integers(margin, latest + 1))
+    again = int(rng.integers(start + first + gap, frames - margin - second + 1))
+    shapes = rng.choice(SHAPES, 2)
+    events = (
+        Event(colours[0], str(shapes[0]), start, first),
+        Event(colours[1], str(shapes[1]), again, second),
+    )
+    return Plan(frames, label, events, int(rng.integers(4, 8)))

@@ -1,0 +1,93 @@
+"""The demo videos as H.264 files, with their lists."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import numpy as np
+
+from cmvl.data.demo.plan import CLASSES, SPLITS, Plan, plan_video
+from cmvl.data.demo.scene import FPS, HEIGHT, WIDTH, render
+
+Job = tuple[str, str, int, int]  # task, split, number, seed
+
+
+def write_demo(
+    out: Path, train: int = 320, val: int = 40, test: int = 160, seed: int = 0, workers: int = 2
+) -> None:
+    """Write OUT/relation with these numbers of videos, and OUT/events with half of each.
+
+    Each has {train,val,test}.csv, lines `path label` in Kinetics' form, classes.txt and truth.json
+    (what happens in each video). Equal arguments give equal videos; files of an earlier call with
+    the same seed are kept.
+    """
+    out = Path(out)
+    counts = dict(zip(SPLITS, (train, val, test), strict=True))
+    jobs = list(_jobs(counts, seed))
+    for task in CLASSES:
+        for split in SPLITS:
+            (out / task / split).mkdir(parents=True, exist_ok=True)
+    todo = [job for job in jobs if not (out / _path(job)).exists() or _seed(out) != seed]
+    if todo:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for _ in pool.map(write_video, todo, [str(out)] * len(todo), chunksize=8):
+                pass
+    _write_lists(out, jobs)
+    (out / "seed.txt").write_text(f"{seed}\n")
+
+
+def write_video(job: Job, out: str) -> None:
+    """One file, whole or not at all."""
+    plan, rng = _plan(job)
+    path = Path(out) / _path(job)
+    part = path.with_suffix(".part")
+    with av.open(str(part), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.thread_count = 1
+        # Short groups of pictures and fast decoding, as data prepared for training has.
+        stream.options = {"crf": "26", "preset": "veryfast", "g": "32", "tune": "fastdecode"}
+        for picture in render(plan, rng):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    part.replace(path)
+
+
+def _jobs(counts: dict[str, int], seed: int) -> Iterator[Job]:
+    for task in CLASSES:
+        for split, count in counts.items():
+            number = count if task == "relation" else max(len(CLASSES[task]), count // 2)
+            yield from ((task, split, i, seed) for i in range(number))
+
+
+def _plan(job: Job) -> tuple[Plan, np.random.Generator]:
+    task, split, i, seed = job
+    rng = np.random.default_rng([seed, list(CLASSES).index(task), SPLITS.index(split), i])
+    return plan_video(task, split, i, rng), rng
+
+
+def _path(job: Job) -> Path:
+    task, split, i, _ = job
+    return Path(task) / split / f"{i:04d}.mp4"
+
+
+def _seed(out: Path) -> int | None:
+    mark = out / "seed.txt"
+    return int(mark.read_text()) if mark.exists() else None
+
+
+def _write_lists(out: Path, jobs: list[Job]) -> None:
+    for task, classes in CLASSES.items():
+        folder = out / task
+        plans = {_path(job): _plan(job)[0] for job in jobs if job[0] == task}
+        for split in SPLITS:
+            rows = [(p.relative_to(task), plan.label) for p, plan in plans.items()]
+            rows = [f"{path} {label}\n" for path, label in rows if path.parts[0] == split]
+            (folder / f"{split}.csv").write_text("".join(rows))
+        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in classes))
+        truth = {str(p.relative_to(task)): asdict(plan) for p, plan in plans.items()}
+        (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")

@@ -1,0 +1,117 @@
+"""The order of videos, and a loader that says which file it was when a worker dies or hangs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from cmvl.structures import VideoBatch
+from cmvl.utils.errors import DataError, UserError
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Keys (epoch, index) of one pass over `length` videos, shuffled by (seed, epoch) alone."""
+
+    def __init__(self, length: int, seed: int):
+        self.length, self.seed, self.epoch = length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        # The length as a third number: (seed, epoch, index) are the seeds of the items.
+        rng = np.random.default_rng([self.seed, self.epoch, self.length])
+        order = rng.permutation(self.length)
+        return ((self.epoch, index) for index in order.tolist())
+
+
+@contextmanager
+def holding(held: Tensor | None, index: int) -> Iterator[None]:
+    """Note in `held` that this worker reads video `index`, as long as it does.
+
+    `held` (workers,) int64 is memory that the main process sees: -1 for a worker without a video.
+    """
+    worker = get_worker_info()
+    if held is None or worker is None:
+        yield
+        return
+    held[worker.id] = index
+    try:
+        yield
+    finally:
+        held[worker.id] = -1
+
+
+class VideoLoader(DataLoader):
+    """A DataLoader of videos.
+
+    A worker's UserError is handed on in its own words, without its traceback. A worker that dies,
+    or from which nothing comes for `timeout` seconds, ends the pass with a DataError that names
+    the file it held.
+    """
+
+    def __init__(
+        self, dataset: Dataset, num_workers: int, timeout: float, prefetch: int, **options
+    ):
+        if num_workers:
+            dataset.held = torch.full((num_workers,), -1).share_memory_()
+            options |= {"timeout": timeout, "prefetch_factor": prefetch}
+        super().__init__(
+            dataset,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # or each pass would draw from the model's random numbers
+            **options,
+        )
+
+    def __iter__(self) -> Iterator[VideoBatch]:
+        try:
+            yield from super().__iter__()
+        except UserError as error:
+            raise type(error)(_own_words(error)) from None
+        except RuntimeError as error:
+            if "DataLoader" not in str(error):
+                raise
+            message = self._accusation(str(error))
+            self._iterator._shutdown_workers()  # waits 5 s for one that hangs, then ends it
+            self._iterator = None
+            raise DataError(message) from error
+
+    def _accusation(self, reason: str) -> str:
+        """Which workers held which files, the dead ones first."""
+        records, lines = self.dataset.records, []
+        workers = self._iterator._workers
+        for i, worker in sorted(enumerate(workers), key=lambda pair: pair[1].is_alive()):
+            index = int(self.dataset.held[i])
+            held = records.where(index) if index >= 0 else "no file"
+            if index >= 0 and hasattr(records, "path"):
+                held = f"{records.path(index)} ({held})"
+            state = "is at" if worker.is_alive() else f"died (exit code {worker.exitcode}) at"
+            lines.append(f"  worker {i}, process {worker.pid}, {state} {held}")
+        hint = (
+            "Exit code -9 is most often the system short of memory: lower DATA_LOADER.NUM_WORKERS "
+            "or DATA_LOADER.PREFETCH_FACTOR. "
+            f"For slow disks raise DATA_LOADER.TIMEOUT (it is {self.timeout:g} s). "
+            "`python tools/check_data.py` finds files that cannot be read."
+        )
+        return "\n".join([f"loading stopped: {reason}", *lines, hint])
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are the parallelism; threads inside them only take each other's time."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def _own_words(error: UserError) -> str:
+    """The message as raised: torch puts the worker's traceback before it."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    return str(error).rpartition(f"\n{name}: ")[2].rstrip("\n")

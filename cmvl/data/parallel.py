@@ -1,0 +1,66 @@
+"""Many files at once, with a progress bar, and by name the one that takes its process down."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+class Crash(str):
+    """In place of a result: the process ended without a word."""
+
+
+def for_each(
+    function: Callable[[Item], Any], items: Sequence[Item], workers: int, what: str
+) -> Iterator[tuple[int, Any]]:
+    """(place, function(item)) of every item as they finish; `workers` 0: in this process.
+
+    If a process dies, what was not finished goes on one by one, and the item that kills its
+    process again yields a `Crash`.
+    """
+    with tqdm(total=len(items), desc=what, unit="file", smoothing=0.05) as bar:
+        if workers == 0:
+            for place, item in enumerate(items):
+                yield place, function(item)
+                bar.update()
+            return
+        left = set(range(len(items)))
+        for place, result in _all_at_once(function, items, workers):
+            left.remove(place)
+            yield place, result
+            bar.update()
+        for place, result in _one_by_one(function, items, sorted(left)):
+            yield place, result
+            bar.update()
+
+
+def _all_at_once(function, items, workers) -> Iterator[tuple[int, Any]]:
+    with _pool(workers) as pool:
+        places = {pool.submit(function, item): place for place, item in enumerate(items)}
+        try:
+            for future in as_completed(places):
+                yield places[future], future.result()
+        except BrokenProcessPool:
+            return
+
+
+def _one_by_one(function, items, places) -> Iterator[tuple[int, Any]]:
+    while places:
+        with _pool(1) as pool:
+            while places:
+                place = places.pop(0)
+                try:
+                    yield place, pool.submit(function, items[place]).result()
+                except BrokenProcessPool:
+                    yield place, Crash("the decoder crashed and took its process with it")
+                    break
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # A forked child could inherit a lock that some thread of torch or OpenCV holds.
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

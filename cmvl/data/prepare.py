@@ -1,0 +1,143 @@
+"""From annotations and a folder on disk to the lists that training reads.
+
+Made for the disk as it is: a list has the videos that are there, a summary says what is missing
+and why. Re-encoding goes on where it was stopped.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import simplejson
+
+from cmvl.data.disk import CLASSES, find_media
+from cmvl.data.frames import read_numbering
+from cmvl.data.parallel import Crash, for_each
+from cmvl.data.reencode import Encoding, reencode
+from cmvl.utils.errors import DataError, VideoError
+
+MISSING = "not on disk"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An annotated video: where it stands in its annotation, its name on disk, what it shows.
+
+    `path` is absolute, "" if it is not there; `frames` is the number of a folder's pictures.
+    """
+
+    where: str
+    name: str
+    label: str
+    path: str = ""
+    frames: int | None = None
+    trouble: str = ""
+
+
+@dataclass
+class Prepared:
+    """What was written: (videos listed, annotated) by split, and the entries left out."""
+
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    left_out: list[Entry] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{split}.csv: {n} of {of} videos" for split, (n, of) in self.counts.items()]
+        reasons = Counter(entry.trouble.split(":")[0] for entry in self.left_out)
+        lines += [f"left out, {reason}: {count}" for reason, count in reasons.most_common()]
+        examples = self.left_out[:5]
+        lines += [f"  {entry.where} {entry.name}: {entry.trouble}" for entry in examples]
+        if len(self.left_out) > len(examples):
+            lines.append(f"  ... all {len(self.left_out)} are in left_out.csv")
+        return "\n".join([*lines, *self.notes])
+
+
+def prepare(
+    splits: dict[str, list[Entry]],
+    classes: dict[str, int],
+    videos: str,
+    out: str,
+    write: Callable[[str, Sequence[Entry]], None],
+    encoding: Encoding | None = None,
+    encode_to: str = "",
+    workers: int = 1,
+) -> Prepared:
+    """Find the entries' videos under `videos`, write lists, classes.json and left_out.csv to `out`.
+
+    With `encoding` video files are written anew under `encode_to`, which the lists then name.
+    Raises DataError if nothing at all is found.
+    """
+    media = find_media(videos)
+    root = os.path.abspath(videos)
+    result = Prepared()
+    found = {}
+    for split, entries in splits.items():
+        found[split] = [_find(entry, media, root) for entry in entries]
+    every = [entry for entries in found.values() for entry in entries]
+    if not any(entry.path for entry in every):
+        raise DataError(
+            f"{videos}: none of the {len(every)} annotated videos is here, such as "
+            f"{every[0].name if every else '-'} (found {len(media)} videos in all)"
+        )
+    task = partial(_ready, root=root, encoding=encoding, target=os.path.abspath(encode_to or "."))
+    paths = {entry.path for entry in every if entry.path}
+    done = _run(task, sorted(paths), workers, bool(encoding))
+    os.makedirs(out, exist_ok=True)
+    for split, entries in found.items():
+        entries = [replace(e, **done[e.path]) if e.path else e for e in entries]
+        listed = [entry for entry in entries if not entry.trouble]
+        result.left_out += [entry for entry in entries if entry.trouble]
+        result.counts[split] = (len(listed), len(entries))
+        write(os.path.join(out, f"{split}.csv"), listed)
+    _write_classes(os.path.join(out, CLASSES), classes)
+    with open(os.path.join(out, "left_out.csv"), "w", encoding="utf-8") as file:
+        file.writelines(f"{e.where};{e.name};{e.trouble}\n" for e in result.left_out)
+    return result
+
+
+def write_list(path: str, entries: Sequence[Entry]) -> None:
+    """Lines `path label`; `path frames label` where every video is a frame folder."""
+    folders = all(entry.frames is not None for entry in entries)
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        for e in entries:
+            file.write(f"{e.path} {e.frames} {e.label}\n" if folders else f"{e.path} {e.label}\n")
+
+
+def _find(entry: Entry, media: dict[str, str], root: str) -> Entry:
+    """An entry is called by its file's name without suffix, or by its path under `root`."""
+    path = os.path.join(root, media.get(entry.name, entry.name))
+    return replace(entry, path=path) if os.path.exists(path) else replace(entry, trouble=MISSING)
+
+
+def _ready(path: str, root: str, encoding: Encoding | None, target: str) -> dict:
+    """The fields of an entry that only its file can tell."""
+    try:
+        if os.path.isdir(path):
+            return {"frames": read_numbering(path).count}
+        if os.path.getsize(path) == 0:
+            return {"trouble": "empty file"}
+        if encoding:
+            name = os.path.splitext(os.path.relpath(path, root))[0] + ".mp4"
+            reencode(path, os.path.join(target, name), encoding)
+            return {"path": os.path.join(target, name)}
+    except VideoError as error:
+        return {"trouble": f"unreadable: {error}"}
+    return {}
+
+
+def _run(task: Callable, paths: list[str], workers: int, encoding: bool) -> dict[str, dict]:
+    # Looking at files is waiting for the disk; only encoding deserves processes.
+    workers = workers if encoding else 0
+    done = {}
+    for place, fields in for_each(task, paths, workers, "encoding" if encoding else "looking"):
+        crashed = isinstance(fields, Crash)
+        done[paths[place]] = {"trouble": f"unreadable: {fields}"} if crashed else fields
+    return done
+
+
+def _write_classes(path: str, classes: dict[str, int]) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(simplejson.dumps(classes, indent=0, ensure_ascii=False) + "\n")

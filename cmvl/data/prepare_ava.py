@@ -1,0 +1,126 @@
+"""Frames cut out of AVA's films as its users name them: VIDEO/VIDEO_000001.jpg and so on.
+
+Those of 15 to 30 minutes, 30 a second, in the size of the film: frames made smaller cost others
+some mAP. What is finished is kept, so an interrupted run goes on where it stopped.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import av
+import cv2
+import numpy as np
+
+from cmvl.data.decode import BROKEN, ONE_THREAD
+from cmvl.data.disk import find_media
+from cmvl.data.parallel import Crash, for_each
+from cmvl.utils.errors import DataError, VideoError
+
+
+@dataclass(frozen=True)
+class Cut:
+    """`seconds` from second `start` on, at `fps`, JPEGs of this quality (up to 100)."""
+
+    start: float = 900.0
+    seconds: float = 901.0
+    fps: int = 30
+    quality: int = 98
+
+    @property
+    def frames(self) -> int:
+        return round(self.seconds * self.fps)
+
+
+def prepare_ava(videos: str, out: str, cut: Cut, workers: int) -> str:
+    """Cut the frames of every film under `videos` into a folder of `out`; returns a summary.
+
+    Raises DataError that names the films that could not be cut.
+    """
+    media = find_media(videos)
+    if not media:
+        raise DataError(f"{videos}: expected video files, found none")
+    jobs = [
+        (name, os.path.join(videos, path), os.path.join(out, name))
+        for name, path in sorted(media.items())
+    ]
+    there = sum(os.path.isdir(target) for _, _, target in jobs)
+    failed, short = [], []
+    for place, answer in for_each(partial(_cut_one, cut=cut), jobs, workers, "films"):
+        name = jobs[place][0]
+        if isinstance(answer, Crash | str):
+            failed.append(f"{name}: {answer}")
+        elif answer < cut.frames:
+            short.append(f"{name} ({answer})")
+    if failed:
+        raise DataError(
+            f"{len(failed)} of {len(jobs)} films could not be cut; run again after mending them, "
+            "the others are kept:\n" + "\n".join(sorted(failed))
+        )
+    text = f"{out}: frames of {len(jobs)} films, {there} of them from before"
+    if short:
+        text += f"; fewer than {cut.frames} frames: {', '.join(sorted(short))}"
+    return text
+
+
+def cut_frames(source: str, name: str, target: str, cut: Cut) -> int:
+    """Write the frames of `source` into the folder `target`, which appears when it is complete.
+
+    Returns their number. Raises VideoError.
+    """
+    if os.path.isdir(target):
+        return len(os.listdir(target))
+    part = f"{target}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part)
+    count = 0
+    try:
+        for picture, times in _resampled(source, cut):
+            data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, cut.quality])[1]
+            for _ in range(times):
+                count += 1
+                data.tofile(os.path.join(part, f"{name}_{count:06d}.jpg"))
+    except BROKEN as error:
+        raise VideoError(f"{source}: cannot be decoded to its end ({error})") from error
+    if not count:
+        raise VideoError(f"{source}: expected frames from second {cut.start:g} on, found none")
+    os.rename(part, target)
+    return count
+
+
+def _resampled(source: str, cut: Cut) -> Iterator[tuple[np.ndarray, int]]:
+    """(BGR picture, how many frames it lasts): a frame is shown from the nearest tick on."""
+    shown, since = None, 0
+    with av.open(os.path.abspath(source), metadata_errors="ignore") as container:
+        if not container.streams.video:
+            raise VideoError(f"{source}: expected a video stream, found none")
+        film = container.streams.video[0]
+        origin = float((film.start_time or 0) * film.time_base)
+        container.seek(int((cut.start + origin) / film.time_base), stream=film)
+        for frame in container.decode(film):
+            tick = int(np.floor((frame.time - origin - cut.start) * cut.fps + 0.5))
+            tick = min(tick, cut.frames)
+            if shown is not None and tick > since:
+                yield _picture(shown), tick - since
+                since = tick
+            shown = frame
+            if tick >= cut.frames:
+                return
+        if shown is not None and since < cut.frames:  # the film ends before the cut
+            yield _picture(shown), 1
+
+
+def _picture(frame: av.VideoFrame) -> np.ndarray:
+    picture = frame.reformat(format="bgr24", **ONE_THREAD).to_ndarray()
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def _cut_one(job: tuple[str, str, str], cut: Cut) -> int | str:
+    name, source, target = job
+    try:
+        return cut_frames(source, name, target, cut)
+    except (VideoError, *BROKEN) as error:
+        return str(error)

@@ -1,0 +1,126 @@
+"""What each data set's official annotation says, as entries for `prepare`."""
+
+import csv
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from cmvl.data import charades, kinetics, ssv1
+from cmvl.data.disk import find_media, number_classes
+from cmvl.data.folder import class_folders
+from cmvl.data.prepare import Entry
+from cmvl.utils.errors import DataError
+
+Splits = dict[str, list[Entry]]
+
+
+def kinetics_entries(train: str, val: str, test: str = "") -> tuple[Splits, dict[str, int]]:
+    """Official csvs -> entries, and classes in the alphabetical order of the training csv's.
+
+    Without a labelled `test` the validation videos are the test's too.
+    """
+    rows = {"train": kinetics.read_annotations(train), "val": kinetics.read_annotations(val)}
+    if test:
+        rows["test"] = kinetics.read_annotations(test)
+    classes = number_classes(row.label for row in rows["train"] if row.label)
+    files = {"train": train, "val": val, "test": test}
+    splits = {split: _kinetics_split(files[split], rows[split], classes) for split in rows}
+    return {"test": splits["val"], **splits}, classes
+
+
+def _kinetics_split(path: str, rows: list, classes: dict[str, int]) -> list[Entry]:
+    name = os.path.basename(path)
+    entries = []
+    for row in rows:
+        if not row.label:
+            raise DataError(
+                f"{name}:{row.line}: no label in {path}; leave the official test csv out, then "
+                "the validation videos are tested on"
+            )
+        if row.label not in classes:
+            raise DataError(f"{name}:{row.line}: class {row.label!r} is not in the training csv")
+        entries.append(Entry(f"{name}:{row.line}", row.name, str(classes[row.label])))
+    return entries
+
+
+def charades_entries(folder: str) -> tuple[Splits, dict[str, int]]:
+    """Charades_v1_{train,test}.csv and _classes.txt of a folder. A label is `length,actions`."""
+    splits = {}
+    for split, name in (("train", "Charades_v1_train.csv"), ("val", "Charades_v1_test.csv")):
+        path = _there(os.path.join(folder, name))
+        splits[split] = [
+            Entry(f"{name}:{line}", row["id"], f"{row['length']},{row['actions']}")
+            for line, row in charades.read_rows(path)
+        ]
+    names = _there(os.path.join(folder, "Charades_v1_classes.txt"))
+    with open(names, encoding="utf-8") as file:
+        rows = [line.strip().split(" ", 1) for line in file if line.strip()]
+    classes = {name: int(code.removeprefix("c")) for code, name in rows}
+    return splits | {"test": splits["val"]}, classes
+
+
+def write_charades(path: str, entries: Sequence[Entry]) -> None:
+    """id, path, frames, length, actions; frames is empty for a video file."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "path", "frames", "length", "actions"])
+        for e in entries:
+            frames = "" if e.frames is None else e.frames
+            writer.writerow([e.name, e.path, frames, *e.label.split(",", 1)])
+
+
+def ssv1_entries(folder: str) -> tuple[Splits, dict[str, int]]:
+    """The official lists of a folder."""
+    classes = ssv1.read_labels(os.path.join(folder, ssv1.LABELS))
+    splits = {}
+    for split in ("train", "val"):
+        name = ssv1.OFFICIAL_NAMES[split][0]
+        rows = ssv1.read_annotations(_there(os.path.join(folder, name)), classes)
+        splits[split] = [Entry(f"{name}:{n}", video, str(label)) for n, video, label in rows]
+    return splits | {"test": splits["val"]}, classes
+
+
+def folder_entries(root: str, share: float, seed: int) -> tuple[Splits, dict[str, int]]:
+    """Class folders under `root`, or under its train, val and test.
+
+    Without splits on disk, `share` of every class is drawn for training, at least one video, and
+    the rest validates and tests; the draw depends on `seed` alone.
+    """
+    there = [s for s in ("train", "val", "test") if os.path.isdir(os.path.join(root, s))]
+    if there:
+        if missing := [s for s in ("train", "val") if s not in there]:
+            raise DataError(f"{root}: has {', '.join(there)}, but no folder {missing[0]}")
+        classes = number_classes(class_folders(os.path.join(root, "train")))
+        splits = {s: _folder_split(root, s, classes) for s in there}
+        return {"test": splits["val"], **splits}, classes
+    classes = number_classes(class_folders(root))
+    rng, splits = np.random.default_rng(seed), {"train": [], "val": []}
+    for name in sorted(classes):
+        entries = _class_entries(root, name, classes)
+        order = rng.permutation(len(entries)).tolist()
+        train = max(1, round(share * len(entries)))
+        for place, i in enumerate(order):
+            splits["train" if place < train else "val"].append(entries[i])
+    return splits | {"test": splits["val"]}, classes
+
+
+def _folder_split(root: str, split: str, classes: dict[str, int]) -> list[Entry]:
+    entries = []
+    for name in class_folders(os.path.join(root, split)):
+        if name not in classes:
+            raise DataError(f"{root}/{split}/{name}: there is no such class in train")
+        entries += _class_entries(root, os.path.join(split, name), classes)
+    return entries
+
+
+def _class_entries(root: str, folder: str, classes: dict[str, int]) -> list[Entry]:
+    label = str(classes[os.path.basename(folder)])
+    media = find_media(os.path.join(root, folder)).values()
+    return [Entry(folder, os.path.join(folder, path), label) for path in sorted(media)]
+
+
+def _there(path: str) -> str:
+    if not os.path.isfile(path):
+        raise DataError(f"{path}: no such file; it comes with the data set's annotations")
+    return path

@@ -1,0 +1,124 @@
+"""A video written anew so that training decodes it cheaply: small, few references, short runs.
+
+H.264 with `tune fastdecode` and a key frame every 32 frames decodes at about half the cost of the
+same picture size as commonly encoded. PyAV brings the encoder; no ffmpeg binary is needed.
+"""
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.filter import Graph
+
+from cmvl.data.decode import BROKEN
+from cmvl.utils.errors import VideoError
+
+COLOUR = ("colorspace", "color_range", "color_primaries", "color_trc")
+TURNS = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """`short_side` is never enlarged; `fps` 0 keeps the frames and their times as they are."""
+
+    short_side: int = 256
+    fps: int = 0
+    gop: int = 32
+    crf: int = 23
+    preset: str = "fast"
+
+
+def reencode(source: str, target: str, encoding: Encoding) -> None:
+    """Write the video of `source` (no sound) as the mp4 file `target`, upright.
+
+    `target` appears only when it is complete; one that exists is left as it is. Raises VideoError.
+    """
+    if os.path.exists(target):
+        return
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    part = f"{target}.{os.getpid()}.part"
+    try:
+        frames = _write(source, part, encoding)
+        if not frames:
+            raise VideoError(f"{source}: expected frames, found none")
+        os.replace(part, target)
+    except BROKEN as error:
+        if isinstance(error, VideoError):
+            raise
+        raise VideoError(f"{source}: cannot be decoded to its end ({error})") from error
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+
+
+def _write(source: str, part: str, encoding: Encoding) -> int:
+    options = {
+        "crf": str(encoding.crf),
+        "preset": encoding.preset,
+        "tune": "fastdecode",
+        "g": str(encoding.gop),
+        "threads": "1",  # the files are encoded side by side
+    }
+    with av.open(source, metadata_errors="ignore") as reader:
+        if not reader.streams.video:
+            raise VideoError(f"{source}: expected a video stream, found none")
+        film = reader.streams.video[0]
+        film.codec_context.thread_type, film.codec_context.thread_count = "NONE", 1
+        with av.open(part, "w", format="mp4") as writer:
+            rate = Fraction(encoding.fps) if encoding.fps else film.average_rate or Fraction(30)
+            stream = writer.add_stream("libx264", rate=rate, options=options)
+            stream.pix_fmt = "yuv420p"
+            frames = 0
+            for frame in _filtered(reader, film, encoding):
+                if frames == 0:
+                    stream.width, stream.height = frame.width, frame.height
+                    stream.codec_context.time_base = frame.time_base
+                    for name in COLOUR:  # or the player would guess another
+                        setattr(stream.codec_context, name, getattr(film.codec_context, name))
+                frames += 1
+                frame.pict_type = 0  # the encoder chooses its own key frames
+                writer.mux(stream.encode(frame))
+            if frames:
+                writer.mux(stream.encode(None))
+        return frames
+
+
+def _filtered(reader, film, encoding: Encoding):
+    """The frames upright, scaled, in the rate asked for."""
+    graph = None
+    for frame in reader.decode(film):
+        if graph is None:
+            graph = _graph(film, frame, encoding)
+        elif (frame.width, frame.height) != (film.width, film.height):
+            frame = frame.reformat(film.width, film.height)  # a stream may change its size midway
+        graph.push(frame)
+        yield from _pulled(graph)
+    if graph is not None:
+        graph.push(None)
+        yield from _pulled(graph)
+
+
+def _graph(film, frame, encoding: Encoding) -> Graph:
+    turn = TURNS.get(round(frame.rotation / 90) % 4 * 90)
+    height, width = frame.height, frame.width
+    scale = min(1.0, encoding.short_side / min(height, width))
+    even = [max(2, round(side * scale / 2) * 2) for side in (width, height)]
+    steps = [f"scale={even[0]}:{even[1]}:flags=bilinear", "format=yuv420p"]
+    steps = [f"fps={encoding.fps}"] * bool(encoding.fps) + steps + [turn] * bool(turn)
+    graph = Graph()
+    nodes = [graph.add_buffer(template=film)]
+    for step in ",".join(steps).split(","):
+        name, _, arguments = step.partition("=")
+        nodes.append(graph.add(name, arguments or None))
+    nodes.append(graph.add("buffersink"))
+    graph.link_nodes(*nodes).configure()
+    return graph
+
+
+def _pulled(graph: Graph):
+    while True:
+        try:
+            yield graph.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return

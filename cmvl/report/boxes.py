@@ -1,0 +1,201 @@
+"""Actions of the people in one's own video: boxes in, scores out, as a CSV and drawn in an mp4."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from numpy.typing import NDArray
+from torch import nn
+
+from cmvl.data.ava import Ava, Window
+from cmvl.data.ava_boxes import BoxTable
+from cmvl.data.ava_files import NO_ACTION, BoxRows, Frames, box_rows, read_boxes
+from cmvl.data.ava_frames import Places
+from cmvl.data.build import build_options
+from cmvl.data.decode import VideoInfo, open_video, probe
+from cmvl.data.transforms import WholeTransform
+from cmvl.inference import build_box_predictor
+from cmvl.model import VideoModel
+from cmvl.structures import collate
+from cmvl.utils.errors import DataError, UserError
+
+DETECTOR = "fasterrcnn_resnet50_fpn_v2"  # of torchvision
+PERSON = 1  # its label
+COLOURS = ((60, 180, 75), (230, 60, 60), (70, 110, 230), (240, 160, 40), (150, 70, 200))  # RGB
+
+
+@dataclass(frozen=True)
+class Actions:
+    """A second's boxes (r, 4) in 0..1, and scores (r, K); class id c is column c - 1."""
+
+    second: int
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    def best(self, i: int, names: Mapping[int, str], threshold: float) -> list[tuple[str, float]]:
+        """(name, score) of box i, those of `threshold` or more, the highest first."""
+        row = self.scores[i]
+        found = [(names[c], float(row[c - 1])) for c in names if row[c - 1] >= threshold]
+        return sorted(found, key=lambda pair: -pair[1])
+
+
+def predict_boxes(
+    cfg: CfgNode, model: VideoModel, video: Path, boxes: BoxRows, frames: Frames
+) -> list[Actions]:
+    """The actions in `boxes`, whose frames are (video's name without suffix, second).
+
+    Every second of the video feeds the memory, whether it has boxes or not.
+    """
+    info, name = probe(video), video.stem
+    table = BoxTable([boxes], frames, cfg.MODEL.NUM_CLASSES)
+    if name not in table.videos:
+        raise DataError(
+            f"the boxes are of {', '.join(table.videos[:5]) or 'no video'}; expected some of "
+            f"{name!r}, which is the video's name without suffix"
+        )
+    one = np.array([v == name for v in table.videos])
+    count, end = len(table.videos), int((info.frames - 1) / info.fps)
+    dataset = Ava(
+        table,
+        Places(str(video.parent), [video.name] * count, [None] * count, one),
+        (np.zeros(count, np.int64), np.full(count, end)),
+        Window(cfg.VIDEO.NUM_CLIPS // 2, cfg.VIDEO.WINDOW),
+        0.0,
+        "test",
+        **build_options(cfg, "test") | {"transform": WholeTransform(cfg.DATA.TEST_CROP_SIZE)},
+    )
+    device = next(model.parameters()).device
+    batches = (collate([dataset[i]]).to(device) for i in range(len(dataset)))
+    predictor = build_box_predictor(cfg, "test")
+    return [
+        Actions(keyframe.second, keyframe.boxes.numpy(), scores.double().cpu().numpy())
+        for scores, keyframe in predictor(model.eval(), batches)
+    ]
+
+
+def read_persons(path: Path, threshold: float) -> tuple[BoxRows, Frames]:
+    """Boxes of a CSV in PySlowFast's format, scored `threshold` or more."""
+    frames = Frames()
+    rows, _ = read_boxes(str(path), frames)
+    return rows.take(rows.values >= threshold), frames
+
+
+def find_persons(video: Path, detector: nn.Module, threshold: float) -> tuple[BoxRows, Frames]:
+    """People in the frame of every full second."""
+    frames, rows = Frames(), []
+    with open_video(video) as film:
+        info = film.info
+        seconds = {round(s * info.fps): s for s in range(int((info.frames - 1) / info.fps) + 1)}
+        for k, picture in film.frames(seconds):
+            frame = frames.number(video.stem, seconds[k])
+            for box, score in _persons(detector, picture, threshold):
+                rows.append((frame, tuple(box / ([info.width, info.height] * 2)), NO_ACTION, score))
+    if not rows:
+        raise DataError(f"{video}: nobody was found with a score of {threshold} or more")
+    return box_rows(rows), frames
+
+
+def load_detector(device: torch.device) -> nn.Module:
+    """torchvision's Faster R-CNN, if its weights are at hand; nothing is downloaded."""
+    from torchvision.models import get_model, get_model_weights
+
+    weights = get_model_weights(DETECTOR).DEFAULT
+    path = os.path.join(torch.hub.get_dir(), "checkpoints", os.path.basename(weights.url))
+    if not os.path.isfile(path):
+        raise UserError(
+            f"{path}: the weights of the person detector are not there. Give boxes in a CSV (rows "
+            f"'video,second,x1,y1,x2,y2,,score', in 0..1), or put {weights.url} there"
+        )
+    model = get_model(DETECTOR, weights=None, weights_backbone=None)
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return model.to(device).eval()
+
+
+@torch.inference_mode()
+def _persons(
+    detector: nn.Module, picture: NDArray[np.uint8], threshold: float
+) -> Iterator[tuple[NDArray[np.float64], float]]:
+    """(x1, y1, x2, y2 in pixels, score) of every person in an RGB picture."""
+    device = next(detector.parameters()).device
+    image = torch.from_numpy(np.ascontiguousarray(picture)).to(device).permute(2, 0, 1) / 255
+    (found,) = detector([image])
+    people = (found["labels"] == PERSON) & (found["scores"] >= threshold)
+    boxes = found["boxes"][people].double().cpu().numpy()
+    yield from zip(boxes, found["scores"][people].tolist(), strict=True)
+
+
+def write_actions(
+    actions: Sequence[Actions], video: str, names: Mapping[int, str], path: Path, threshold: float
+) -> None:
+    """Rows video, second, x1, y1, x2, y2, class, score."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["video", "second", "x1", "y1", "x2", "y2", "action", "score"])
+        for found in actions:
+            for i, box in enumerate(found.boxes.tolist()):
+                place = [video, found.second, *(f"{x:.4f}" for x in box)]
+                for name, score in found.best(i, names, threshold):
+                    table.writerow([*place, name, f"{score:.4f}"])
+
+
+def draw_actions(
+    actions: Sequence[Actions],
+    video: Path,
+    names: Mapping[int, str],
+    out: Path,
+    threshold: float,
+    top: int = 3,
+) -> None:
+    """The video with the boxes of the nearest second that has some, half a second around it."""
+    info = probe(video)
+    at = {found.second: found for found in actions}
+    with open_video(video) as film, av.open(str(out), "w") as writer:
+        stream = writer.add_stream("libx264", rate=round(info.fps) or 30, options={"crf": "20"})
+        stream.width, stream.height = info.width // 2 * 2, info.height // 2 * 2
+        stream.pix_fmt = "yuv420p"
+        for k, picture in _in_order(film, info):
+            picture = picture[: stream.height, : stream.width].copy()
+            if found := at.get(round(k / info.fps)):
+                _draw(picture, found, names, threshold, top)
+            writer.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        writer.mux(stream.encode(None))
+
+
+def _in_order(film, info: VideoInfo, run: int = 64) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    for start in range(0, info.frames, run):
+        pictures = dict(film.frames(range(start, min(start + run, info.frames))))
+        yield from sorted(pictures.items())
+
+
+def _draw(
+    picture: NDArray[np.uint8], found: Actions, names: Mapping[int, str], threshold: float, top: int
+) -> None:
+    height, width = picture.shape[:2]
+    size = max(0.35, height / 900)
+    line = round(26 * size)
+    for i, box in enumerate(found.boxes):
+        colour = COLOURS[i % len(COLOURS)]
+        x1, y1, x2, y2 = (box * [width, height, width, height]).round().astype(int).tolist()
+        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, max(1, height // 300))
+        for n, (name, score) in enumerate(found.best(i, names, threshold)[:top]):
+            text, y = f"{name} {score:.2f}", max(y1, 0) + line * (n + 1)
+            (w, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+            cv2.rectangle(picture, (x1, y - line), (x1 + w + 4, y), colour, -1)
+            place = (x1 + 2, y - round(7 * size))
+            cv2.putText(
+                picture,
+                text,
+                place,
+                cv2.FONT_HERSHEY_SIMPLEX,
+                size,
+                (255, 255, 255),
+                1,
+                cv2.LINE_AA,
+            )

@@ -1,0 +1,28 @@
+"""Data that several tests share, made once per session."""
+
+import os
+
+# Before torch is imported: the test processes share the cores, and threads would fight for them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+from cmvl.data.demo import write_demo
+
+
+@pytest.fixture(scope="session")
+def demo_data(tmp_path_factory):
+    """A demo data set of a few videos: real mp4 files, lists in relation/ and events/."""
+    folder = tmp_path_factory.mktemp("demo_data")
+    write_demo(folder, train=12, val=4, test=4)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def restore_global_state():
+    """Tests may seed and set threads as they like."""
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_rng_state(state)

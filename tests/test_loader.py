@@ -1,0 +1,77 @@
+"""A worker that dies or hangs is named with the file it held; memory does not grow with them."""
+
+import os
+import pickle
+import time
+
+import numpy as np
+import pytest
+
+from cmvl.data.dataset import VideoDataset
+from cmvl.data.loader import VideoLoader, holding
+from cmvl.data.records import MultiLabelRecords, Records
+from cmvl.data.transforms import EvalTransform
+from cmvl.structures import collate
+from cmvl.utils.errors import DataError
+
+from video_files import write_video
+
+
+class Trouble(VideoDataset):
+    """Video 2 is one at which the worker `how`: dies or hangs."""
+
+    how = "dies"
+
+    def _load(self, index, rng, failures=()):
+        with holding(self.held, index):
+            if index == 2 and self.how == "dies":
+                os._exit(7)
+            if index == 2:
+                time.sleep(600)
+        return super()._load(index, rng, failures)
+
+
+@pytest.fixture
+def data(tmp_path):
+    paths = [str(write_video(tmp_path / f"{i}.mp4", 5)) for i in range(4)]
+    records = Records("/lists/val.csv", paths, [0] * 4, range(1, 5))
+    return Trouble(records, "val", EvalTransform(32, 32, 1), num_frames=2, sampling_rate=1)
+
+
+def loader_of(data, workers=2, timeout=0):
+    return VideoLoader(data, workers, timeout, prefetch=1, batch_size=1, collate_fn=collate)
+
+
+@pytest.mark.parametrize("how, timeout", [("dies", 0), ("hangs", 4)])
+def test_worker_is_named_with_its_file(data, how, timeout):
+    data.how = how
+    loader = loader_of(data, timeout=timeout)
+    with pytest.raises(DataError) as error:
+        list(loader)
+    said = "died (exit code 7) at" if how == "dies" else "is at"
+    assert f"{said} {data.records.path(2)} (val.csv:3)" in str(error.value)
+    assert "loading stopped: DataLoader" in str(error.value)
+    if how == "hangs":
+        assert "timed out after 4 seconds" in str(error.value)
+    data.how = "lives"
+    data.records = Records("/lists/val.csv", [data.records.path(0)] * 2, [0] * 2, range(2))
+    assert len(list(loader_of(data))) == 2
+
+
+def test_no_workers_no_trouble(data):
+    data.records = Records("/lists/val.csv", [data.records.path(0)], [0], [1])
+    assert len(list(loader_of(data, workers=0))) == 1 and data.held is None
+
+
+def test_records_are_compact():
+    """Some tens of bytes a video, none of them a Python object."""
+    n = 2000
+    paths = [f"/data/kinetics/train/class/{i:011d}_000001_000011.mp4" for i in range(n)]
+    records = Records("train.csv", paths, range(n), range(n))
+    assert len(pickle.dumps(records)) < n * (len(paths[0]) + 24) + 2000
+    actions = [[(k, 0.5 * k, 9.0) for k in range(7)]] * n
+    records = MultiLabelRecords("train.csv", paths, actions, range(n), 157, lengths=[30.0] * n)
+    assert len(pickle.dumps(records)) < n * (len(paths[0]) + 24 + 7 * 12) + 2000
+    held = [v for v in vars(records).values() if isinstance(v, list | dict)]
+    assert not held
+    assert np.flatnonzero(records.label(5)).tolist() == list(range(7))

@@ -1,0 +1,65 @@
+"""Measurements anybody can repeat; each compares its cells within one run.
+
+python tools/benchmark.py memory --cfg configs/K400/SLOW_8x8_CM.yaml --clips 1 2 4 8
+python tools/benchmark.py data
+python tools/benchmark.py ava --cfg configs/AVA/SLOWFAST_4x16_V22_CM.yaml
+"""
+
+import argparse
+from pathlib import Path
+
+from cmvl.benchmarks.ava import evaluator_seconds, window_rates
+from cmvl.benchmarks.data import SIZES, as_text, data_table, memory_growth
+from cmvl.benchmarks.memory import memory_table
+from cmvl.utils.errors import run_tool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    subjects = parser.add_subparsers(dest="subject", required=True)
+    memory = subjects.add_parser("memory", help="peak memory of a step against N")
+    memory.add_argument("--cfg", required=True, metavar="FILE")
+    memory.add_argument("--clips", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N")
+    memory.add_argument("--videos", type=int, default=2, help="videos of the step")
+    memory.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
+    ava = subjects.add_parser("ava", help="rolling window against direct windows; the evaluator")
+    ava.add_argument("--cfg", required=True, metavar="FILE")
+    ava.add_argument("--keyframes", type=int, default=40)
+    ava.add_argument("--detections", type=int, default=100_000, help="for the evaluator")
+    ava.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
+    data = subjects.add_parser("data", help="CPU time of getting the clips of a video")
+    data.add_argument("--videos", type=Path, default=Path("benchmark_videos"), metavar="DIR")
+    data.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
+    data.add_argument("--frames", type=int, default=300, help="of every video")
+    data.add_argument("--seeds", type=int, default=5, help="draws of the training job")
+    data.add_argument("--repeats", type=int, default=3, help="of every draw; the least counts")
+    data.add_argument("--opens", type=int, default=0, help="measure memory over so many opens")
+    args = parser.parse_args()
+    if args.subject == "data":
+        print(as_text(data_table(args.videos, args.sizes, args.frames, args.seeds, args.repeats)))
+        if args.opens:
+            print(memory_growth(args.videos, args.opens))
+        return
+    (show_memory if args.subject == "memory" else show_ava)(args)
+
+
+def show_ava(args: argparse.Namespace) -> None:
+    rates = window_rates(args.cfg, args.opts, args.keyframes)
+    times = rates["rolling"] / rates["direct"]
+    print(
+        f"key frames a second: rolling window {rates['rolling']:.3g}, direct windows "
+        f"{rates['direct']:.3g}, {times:.1f} times; scores differ by {rates['difference']:.1e}"
+    )
+    fast, plain = evaluator_seconds(args.detections)
+    print(f"{args.detections} detections evaluated in {fast:.2f} s, by a plain loop {plain:.2f} s")
+
+
+def show_memory(args: argparse.Namespace) -> None:
+    table = memory_table(args.cfg, args.opts, args.clips, args.videos)
+    print(f"{'peak of a step, MiB':22}" + "".join(f"{f'N = {N}':>10}" for N in args.clips))
+    for strategy, peaks in table.items():
+        print(f"{strategy:22}" + "".join(f"{peaks[N]:10.0f}" for N in args.clips))
+
+
+if __name__ == "__main__":
+    run_tool(main)

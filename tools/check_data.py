@@ -1,0 +1,42 @@
+"""Open every video of a config's data sets, and name what is missing, broken or short.
+
+python tools/check_data.py --cfg configs/K400/SLOW_8x8_CM.yaml --opts DATA.PATH_TO_DATA_DIR DIR
+"""
+
+import argparse
+import os
+import sys
+
+from cmvl.config import load_cfg
+from cmvl.data import build_dataset
+from cmvl.data.check import check
+from cmvl.data.check_ava import build_ava_report
+from cmvl.utils.errors import run_tool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cfg", required=True, metavar="FILE", help="config file")
+    parser.add_argument("--splits", nargs="+", default=["train", "val", "test"], metavar="SPLIT")
+    parser.add_argument("--sample", type=int, default=0, help="videos drawn; 0: all of them")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--out", default="", metavar="DIR", help="write cleaned lists here")
+    parser.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same")
+    args = parser.parse_args()
+    cfg = load_cfg(args.cfg, [*args.overrides, *args.opts])
+    unusable = 0
+    for split in args.splits:
+        if cfg.TASK == "detection":
+            report = build_ava_report(cfg, split, args.workers)
+        else:
+            dataset = build_dataset(cfg, split)
+            report = check(dataset, cfg.MODEL.NUM_CLASSES, args.sample, args.workers, args.out)
+        print(report)
+        unusable += report.unusable
+    if unusable:
+        sys.exit(f"{unusable} videos cannot be used")
+
+
+if __name__ == "__main__":
+    run_tool(main)

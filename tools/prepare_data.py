@@ -1,0 +1,78 @@
+"""Make the lists of a data set from its official annotations and the videos on disk.
+
+python tools/prepare_data.py kinetics --train train.csv --val val.csv --videos DIR --out LISTS
+python tools/prepare_data.py charades --annotations DIR --videos DIR --out LISTS
+python tools/prepare_data.py ssv1 --annotations DIR --videos DIR --out LISTS
+python tools/prepare_data.py folder --videos DIR --out LISTS
+python tools/prepare_data.py ava --videos FILMS --out FRAMES
+"""
+
+import argparse
+import os
+
+from cmvl.data import prepare_sets as sets
+from cmvl.data.prepare import prepare, write_list
+from cmvl.data.prepare_ava import Cut, prepare_ava
+from cmvl.data.reencode import Encoding
+from cmvl.utils.errors import run_tool
+
+
+def parse() -> argparse.Namespace:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--videos", required=True, metavar="DIR", help="videos or frame folders")
+    common.add_argument("--out", required=True, metavar="DIR", help="folder for the lists")
+    common.add_argument("--encode-to", default="", metavar="DIR", help="write small videos here")
+    common.add_argument("--short-side", type=int, default=256, help="of these, in pixels")
+    common.add_argument("--fps", type=int, default=0, help="of these; 0: as they are")
+    common.add_argument("--gop", type=int, default=32, help="frames from key frame to key frame")
+    common.add_argument("--crf", type=int, default=23, help="H.264 quality; lower is better")
+    common.add_argument("--workers", type=int, default=os.cpu_count(), help="encoding processes")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    data_sets = parser.add_subparsers(dest="set", required=True)
+    kinetics = data_sets.add_parser("kinetics", parents=[common], help="400, 600 or 700")
+    kinetics.add_argument("--train", required=True, metavar="CSV", help="official annotation")
+    kinetics.add_argument("--val", required=True, metavar="CSV", help="official annotation")
+    kinetics.add_argument("--test", default="", metavar="CSV", help="only if it has labels")
+    for name in ("charades", "ssv1"):
+        official = data_sets.add_parser(name, parents=[common])
+        official.add_argument("--annotations", required=True, metavar="DIR", help="official files")
+    folder = data_sets.add_parser("folder", parents=[common], help="one folder for each class")
+    folder.add_argument("--split", type=float, default=0.8, help="share of videos to train on")
+    folder.add_argument("--seed", type=int, default=0, help="of the draw")
+    ava = data_sets.add_parser("ava", help="cut frames out of the films")
+    ava.add_argument("--videos", required=True, metavar="DIR", help="films")
+    ava.add_argument("--out", required=True, metavar="DIR", help="folder for the frames")
+    ava.add_argument("--start", type=float, default=Cut.start, help="second of the first frame")
+    ava.add_argument("--seconds", type=float, default=Cut.seconds, help="length of the cut")
+    ava.add_argument("--fps", type=int, default=Cut.fps, help="frames a second")
+    ava.add_argument("--quality", type=int, default=Cut.quality, help="of the JPEGs, up to 100")
+    ava.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    if args.set == "ava":
+        cut = Cut(args.start, args.seconds, args.fps, args.quality)
+        print(prepare_ava(args.videos, args.out, cut, args.workers))
+        return
+    write = sets.write_charades if args.set == "charades" else write_list
+    if args.set == "kinetics":
+        splits, classes = sets.kinetics_entries(args.train, args.val, args.test)
+    elif args.set == "charades":
+        splits, classes = sets.charades_entries(args.annotations)
+    elif args.set == "ssv1":
+        splits, classes = sets.ssv1_entries(args.annotations)
+    else:
+        splits, classes = sets.folder_entries(args.videos, args.split, args.seed)
+    encoding = Encoding(args.short_side, args.fps, args.gop, args.crf) if args.encode_to else None
+    print(
+        prepare(
+            splits, classes, args.videos, args.out, write, encoding, args.encode_to, args.workers
+        )
+    )
+    print(f"{len(classes)} classes; train with DATA.PATH_TO_DATA_DIR {args.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
