@@ -51,8 +51,11 @@ def write_video(job: Job, out: str) -> None:
         stream.thread_count = 1
         # Short groups of pictures and fast decoding, as data prepared for training has.
         stream.options = {"crf": "26", "preset": "veryfast", "g": "32", "tune": "fastdecode"}
+        # With its lookahead x264 does not write the same bytes every time.
+        stream.options |= {"x264-params": "threads=1:sync-lookahead=0:rc-lookahead=0"}
         for picture in render(plan, rng):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p")))
         container.mux(stream.encode(None))
     part.replace(path)
 
