@@ -31,7 +31,8 @@ def write_demo(
     for task in CLASSES:
         for split in SPLITS:
             (out / task / split).mkdir(parents=True, exist_ok=True)
-    todo = [job for job in jobs if not (out / _path(job)).exists() or _seed(out) != seed]
+    known = _seed(out) == seed
+    todo = [job for job in jobs if not (known and (out / _path(job)).exists())]
     if todo:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for _ in pool.map(write_video, todo, [str(out)] * len(todo), chunksize=8):
