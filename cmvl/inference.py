@@ -13,10 +13,10 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from cmvl.model import VideoModel, as_maps, as_matrices
-from cmvl.structures import KeyFrame, VideoBatch
+from cmvl.structures import KeyFrame, Prediction, VideoBatch
 
 Activation = Callable[[Tensor], Tensor]  # logits -> scores
-Predictor = Callable[[VideoModel, Iterable[VideoBatch]], Iterator[tuple]]
+Predictor = Callable[[VideoModel, Iterable[VideoBatch]], Iterator[Prediction]]
 softmax = partial(torch.softmax, dim=-1)
 
 
@@ -56,13 +56,14 @@ def predict_video(
 
 
 def build_view_predictor(cfg: CfgNode, split: str, activation: Activation = softmax) -> Predictor:
-    """(scores (V, S, K), labels (1, ...)) of each batch, which is one video in all its views."""
+    """Scores (V, S, K) and labels (1, ...) of each batch, which is one video in all its views."""
     crops = cfg.TEST.NUM_SPATIAL_CROPS if split == "test" else 1
     chunk = cfg.TEST.CHUNK
 
-    def predict(model: VideoModel, batches: Iterable[VideoBatch]) -> Iterator[tuple]:
+    def predict(model: VideoModel, batches: Iterable[VideoBatch]) -> Iterator[Prediction]:
         for batch in batches:
-            yield predict_video(model, batch, crops, chunk, activation), batch.labels
+            scores = predict_video(model, batch, crops, chunk, activation)
+            yield Prediction(scores, batch.labels, int(batch.index))
 
     return predict
 
@@ -122,8 +123,9 @@ def build_box_predictor(cfg: CfgNode, split: str) -> Predictor:
     """`detect_video` for a stream of key frames, one video after another."""
     w, stride, chunk = cfg.VIDEO.NUM_CLIPS // 2, cfg.VIDEO.WINDOW, cfg.TEST.CHUNK
 
-    def predict(model: VideoModel, batches: Iterable[VideoBatch]) -> Iterator[tuple]:
+    def predict(model: VideoModel, batches: Iterable[VideoBatch]) -> Iterator[Prediction]:
         for _, keyframes in groupby(batches, key=lambda batch: batch.keyframes[0].video):
-            yield from detect_video(model, keyframes, w, stride, chunk)
+            for scores, keyframe in detect_video(model, keyframes, w, stride, chunk):
+                yield Prediction(scores, keyframe, keyframe.index)
 
     return predict

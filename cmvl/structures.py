@@ -5,6 +5,7 @@ B videos, N clips of each (or V x S test views of one video), T frames, K classe
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ class KeyFrame:
     video: str
     second: int
     boxes: Tensor  # (r, 4) float64, x1, y1, x2, y2 in 0..1 of the picture
+    index: int = -1  # its position in the list of key frames
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ class VideoBatch:
     def _with(self, change: Callable) -> "VideoBatch":
         names = ("clips", "labels", "boxes", "clip_labels")
         return replace(self, **{name: change(getattr(self, name)) for name in names})
+
+
+class Prediction(NamedTuple):
+    """What a task's predictor says of one video, or of one key frame."""
+
+    scores: Tensor  # (V, S, K) of the views of a video, or (r, K) of boxes
+    target: Tensor | KeyFrame  # labels (1, ...), or whose boxes these are
+    index: int  # position in the list
 
 
 def collate(items: list[VideoItem]) -> VideoBatch:

@@ -113,6 +113,6 @@ def test_videos_of_a_stream_are_kept_apart():
         yield from keyframes(range(902, 905), clips[4:], "b")
 
     found = list(build_box_predictor(cfg, "test")(model, stream()))
-    assert [(k.video, k.second) for _, k in found[3:5]] == [("a", 905), ("b", 902)]
+    assert [(k.video, k.second) for _, k, _ in found[3:5]] == [("a", 905), ("b", 902)]
     torch.testing.assert_close(found[3][0], direct(model, clips[:4], 3, 1))
     torch.testing.assert_close(found[4][0], direct(model, clips[4:], 0, 1))

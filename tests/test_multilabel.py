@@ -142,7 +142,7 @@ def test_the_task():
 
     model, views = toy_model().eval(), random_clips(2, 3, 3, 4, 16, 16)
     batch = VideoBatch(views.flatten(0, 1)[None], labels[:1], torch.tensor([0]))
-    ((scores, target),) = task.predictor(cfg, "test")(model, [batch])
+    ((scores, target, _),) = task.predictor(cfg, "test")(model, [batch])
     assert torch.equal(target, labels[:1])
     logits = torch.logit(scores)
     torch.testing.assert_close(logits.softmax(-1), score_views(model, views, 30))

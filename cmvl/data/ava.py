@@ -167,7 +167,7 @@ class Ava(VideoDataset):
         keyframe = None
         if self.split != "train":
             asked = torch.from_numpy(self.table.boxes(v, t)[: self._shown(t)])
-            keyframe = KeyFrame(self.table.videos[v], t, asked)
+            keyframe = KeyFrame(self.table.videos[v], t, asked, index)
         return VideoItem(clips, labels, index, tuple(failures), boxes=boxes, keyframe=keyframe)
 
     def _shown(self, second: int) -> int | None:

@@ -64,7 +64,7 @@ def evaluate(
     model.eval()
     skipped: list[str] = []
     for prediction in predictor(model, _readable(loader, device, period, skipped)):
-        evaluator.update(*prediction)
+        evaluator.update(prediction.scores, prediction.target)
     return Result(evaluator.compute(), evaluator.by_position(), skipped)
 
 

@@ -76,7 +76,7 @@ def predict_boxes(
     predictor = build_box_predictor(cfg, "test")
     return [
         Actions(keyframe.second, keyframe.boxes.numpy(), scores.double().cpu().numpy())
-        for scores, keyframe in predictor(model.eval(), batches)
+        for scores, keyframe, _ in predictor(model.eval(), batches)
     ]
 
 
