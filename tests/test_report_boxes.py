@@ -67,7 +67,7 @@ def test_same_as_the_data_set(made):
     batches = (collate([dataset[i]]) for i in range(len(dataset)))
     want = list(build_box_predictor(cfg, "test")(model, batches))
     assert [found.second for found in actions] == [0, 1, 2, 3, 4, 5]
-    for found, (scores, keyframe) in zip(actions, want, strict=True):
+    for found, (scores, keyframe, _) in zip(actions, want, strict=True):
         np.testing.assert_allclose(found.scores, scores.numpy(), atol=1e-6)
         np.testing.assert_array_equal(found.boxes, keyframe.boxes.numpy())
 
