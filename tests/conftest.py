@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cmvl.data.demo import write_demo
+from cmvl.utils.logging import logger
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +22,10 @@ def demo_data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def restore_global_state():
-    """Tests may seed and set threads as they like."""
+    """Tests may seed, set threads and start logs as they like."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
+    handlers, propagate = logger.handlers, logger.propagate
     yield
+    logger.handlers, logger.propagate = handlers, propagate
     torch.set_num_threads(threads)
     torch.set_rng_state(state)

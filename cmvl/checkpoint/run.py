@@ -1,9 +1,11 @@
 """Checkpoints of a run: written whole or not at all, resumed exactly; and weights to start from.
 
 A checkpoint is one `torch.save` of a dict with `epoch` (0-based, just finished), `model_state`,
-`optimizer_state`, `scaler_state`, `rng_state` and `cfg` (YAML text).
+`optimizer_state`, `scaler_state`, `rng_state`, `cfg` (YAML text) and, where the data set tells
+them, `class_names`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,8 +31,9 @@ class Checkpointer:
         optimizer: Optimizer,
         scaler: torch.amp.GradScaler,
         cfg_text: str,
+        class_names: Sequence[str] = (),
     ):
-        self.output_dir, self.cfg_text = output_dir, cfg_text
+        self.output_dir, self.cfg_text, self.class_names = output_dir, cfg_text, class_names
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
 
     def start(self, auto_resume: bool, init_from: str) -> int:
@@ -52,6 +55,8 @@ class Checkpointer:
             "rng_state": _rng_state(),
             "cfg": self.cfg_text,
         }
+        if self.class_names:
+            state["class_names"] = list(self.class_names)
         path = checkpoint_path(self.output_dir, epoch)
         write_whole(state, path)
         logger.info("saved %s", path)

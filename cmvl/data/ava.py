@@ -6,6 +6,7 @@ memory alone. Tests: one clip after another, in the order of time, for the windo
 `cmvl.inference.detect_video` rolls over them.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmvl.data.ava_boxes import SECONDS, BoxTable, read_table
-from cmvl.data.ava_files import AvaPaths, build_ava_paths
+from cmvl.data.ava_files import AvaPaths, build_ava_paths, map_names
 from cmvl.data.ava_frames import Places, find_places
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset, cut_clips
@@ -31,7 +32,7 @@ from cmvl.utils.logging import logger
 Seconds = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass
 class KeyFrames:
     """(video, second) of every item, sorted; a video is a number of the box table."""
 
@@ -40,6 +41,7 @@ class KeyFrames:
     places: Places
     video: NDArray[np.int64]
     second: Seconds
+    class_names: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.video)
@@ -104,7 +106,7 @@ class Ava(VideoDataset):
         options = build_options(cfg, split)
         if split != "train":
             options["transform"] = WholeTransform(cfg.DATA.TEST_CROP_SIZE)
-        return cls(
+        dataset = cls(
             table,
             find_places(table.videos, paths),
             annotated_ranges(table, ava.KEYFRAME_RANGE),
@@ -114,6 +116,8 @@ class Ava(VideoDataset):
             4 if split == "val" and not ava.FULL_TEST_ON_VAL else 1,
             **options,
         )
+        dataset.records.class_names = map_names(paths.label_map, cfg.MODEL.NUM_CLASSES)
+        return dataset
 
     def __str__(self) -> str:
         videos = len(np.unique(self.records.video))

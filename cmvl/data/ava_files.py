@@ -120,6 +120,17 @@ def read_label_map(path: str) -> dict[int, str]:
     return names
 
 
+def map_names(path: str, num_classes: int) -> list[str]:
+    """Names of columns 0 .. num_classes - 1 of scores by a label map; "" for a class not in it.
+
+    [] if there is no such file: names are only shown.
+    """
+    if not os.path.isfile(path):
+        return []
+    names = read_label_map(path)
+    return [names.get(c, "") for c in range(1, num_classes + 1)]
+
+
 def csv_rows(path: str) -> Iterator[tuple[str, list[str]]]:
     """("file:line", columns) of every line that is not empty."""
     reader = csv.reader(_open(path))

@@ -11,7 +11,7 @@ from fvcore.common.config import CfgNode
 
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.disk import locate
+from cmvl.data.disk import fitting_names, locate, read_names
 from cmvl.data.lists import check_labels, find_list, list_roots
 from cmvl.data.records import MultiLabelRecords, Row
 from cmvl.utils.errors import DataError
@@ -21,6 +21,7 @@ OFFICIAL_NAMES = {
     "val": ("Charades_v1_test.csv",),
     "test": ("val.csv", "Charades_v1_test.csv"),  # what the world calls Charades' test
 }
+NAMES = "Charades_v1_classes.txt"
 FRAME_LIST = "original_vido_id video_id frame_id path labels"  # PySlowFast's header, sic
 
 
@@ -37,8 +38,20 @@ class Charades(VideoDataset):
         """Raises DataError for a list that cannot be used, naming its line."""
         folder, prefix = cfg.DATA.PATH_TO_DATA_DIR, cfg.DATA.PATH_PREFIX
         path = find_list(folder, split, OFFICIAL_NAMES[split])
-        records = read_charades(path, cfg.MODEL.NUM_CLASSES, list_roots(folder, prefix))
+        classes = cfg.MODEL.NUM_CLASSES
+        records = read_charades(path, classes, list_roots(folder, prefix))
+        records.class_names = read_names(folder, classes) or read_official_names(folder, classes)
         return cls(records, split, **build_options(cfg, split, rule="strided"))
+
+
+def read_official_names(folder: str, num_classes: int) -> list[str]:
+    """Lines `c000 Holding some clothes` of Charades_v1_classes.txt; [] if it is not there."""
+    path = os.path.join(folder, NAMES)
+    if not os.path.isfile(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        rows = [line.strip().partition(" ") for line in file if line.strip()]
+    return fitting_names([name for _, _, name in sorted(rows)], num_classes, path)
 
 
 def read_charades(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiLabelRecords:

@@ -69,6 +69,11 @@ class VideoDataset(Dataset):
             f"{self.transform.crops} crops"
         )
 
+    @property
+    def class_names(self) -> list[str]:
+        """Of class 0, 1 ...; empty if unknown, and "" for a class that is not evaluated."""
+        return list(self.records.class_names)
+
     def __getitem__(self, key: int | tuple[int, int]) -> VideoItem:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         if not 0 <= index < len(self):

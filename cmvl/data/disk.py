@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from cmvl.data.frames import PICTURES
 from cmvl.utils.errors import DataError
+from cmvl.utils.logging import logger
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts")
 CLASSES = "classes.json"  # {"name": index}, as PySlowFast has it
+NAMES = "classes.txt"  # one name a line
 
 
 def find_media(root: str) -> dict[str, str]:
@@ -58,6 +60,32 @@ def read_classes(folder: str) -> dict[str, int] | None:
     if sorted(classes.values()) != list(range(len(classes))):
         raise DataError(f"{path}: expected every index 0..{len(classes) - 1} once")
     return classes
+
+
+def read_names(folder: str, num_classes: int) -> list[str]:
+    """Names of class 0, 1 ... from a data folder's `classes.json` or `classes.txt`; [] if unknown.
+
+    Names serve to be shown, so others than `num_classes` are left out with a warning.
+    """
+    classes, path = read_classes(folder), os.path.join(folder, NAMES)
+    names = sorted(classes, key=classes.get) if classes else []
+    if not names and os.path.isfile(path):
+        with open(path, encoding="utf-8-sig") as file:
+            names = [line.strip() for line in file if line.strip()]
+    return fitting_names(names, num_classes, folder)
+
+
+def fitting_names(names: list[str], num_classes: int, source: str) -> list[str]:
+    """`names`, or none with a warning if they are not `num_classes`."""
+    if names and len(names) != num_classes:
+        logger.warning(
+            "%s: names of %d classes, but MODEL.NUM_CLASSES is %d: classes are called by number",
+            source,
+            len(names),
+            num_classes,
+        )
+        return []
+    return names
 
 
 def number_classes(names: Iterable[str]) -> dict[str, int]:

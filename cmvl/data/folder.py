@@ -29,6 +29,7 @@ class Folder(VideoDataset):
                 "they must agree"
             )
         records = read_split(os.path.join(root, split), number_classes(classes))
+        records.class_names = classes
         return cls(records, split, **build_options(cfg, split))
 
 

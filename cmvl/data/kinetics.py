@@ -8,7 +8,7 @@ from fvcore.common.config import CfgNode
 
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.disk import CLASSES, find_media, number_classes, read_classes
+from cmvl.data.disk import CLASSES, find_media, number_classes, read_classes, read_names
 from cmvl.data.lists import find_list, list_roots, read_list
 from cmvl.data.records import Records
 from cmvl.utils.errors import DataError
@@ -35,6 +35,7 @@ class Kinetics(VideoDataset):
         else:
             separator, roots = cfg.DATA.PATH_LABEL_SEPARATOR, list_roots(folder, prefix)
             records = read_list(path, separator, classes, roots)
+            records.class_names = read_names(folder, classes)
         return cls(records, split, **build_options(cfg, split))
 
 
@@ -98,4 +99,6 @@ def read_official(path: str, root: str, num_classes: int) -> Records:
     media = find_media(root)
     paths = [media.get(row.name, f"{row.label}/{row.name}.mp4") for row in rows]
     labels = [classes[row.label] for row in rows]
-    return Records(path, paths, labels, [row.line for row in rows], (root,))
+    records = Records(path, paths, labels, [row.line for row in rows], (root,))
+    records.class_names = sorted(classes, key=classes.get)
+    return records

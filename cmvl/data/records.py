@@ -19,8 +19,11 @@ class Records:
     """`path(i)`, `label(i)` and `where(i)` ("train.csv:812") of every video of a list.
 
     A relative path is looked for under each of `roots` in turn; "" is the working folder.
-    `frames`: the number of frames a list gives for every frame folder.
+    `frames`: the number of frames a list gives for every frame folder. `class_names`: of class
+    0, 1 ...; empty where the data set does not tell them.
     """
+
+    class_names: Sequence[str] = ()
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from fvcore.common.config import CfgNode
 
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.disk import locate
+from cmvl.data.disk import locate, read_names
 from cmvl.data.lists import find_list, list_roots, read_list
 from cmvl.data.records import Records
 from cmvl.utils.errors import DataError
@@ -44,6 +44,7 @@ class SSv1(VideoDataset):
             records = read_official(path, os.path.join(folder, LABELS), classes, roots)
         else:
             records = read_list(path, cfg.DATA.PATH_LABEL_SEPARATOR, classes, roots)
+            records.class_names = read_names(folder, classes)
         return cls(records, split, **build_options(cfg, split, rule="strided"))
 
 
@@ -97,4 +98,6 @@ def read_official(path: str, labels_file: str, num_classes: int, roots: tuple[st
     rows = read_annotations(path, classes)
     lines, ids, labels = zip(*rows, strict=True)
     paths = [place or name for place, name in zip(locate(ids, roots), ids, strict=True)]
-    return Records(path, paths, labels, lines, roots)
+    records = Records(path, paths, labels, lines, roots)
+    records.class_names = list(classes)
+    return records

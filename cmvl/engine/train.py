@@ -35,7 +35,8 @@ def train(cfg: CfgNode) -> None:
     scaler = torch.amp.GradScaler(device.type, enabled=cfg.TRAIN.MIXED_PRECISION)
     loss_fn = task.loss(cfg)
     log = RunLog(Path(cfg.OUTPUT_DIR), cfg.LOG_PERIOD, device)
-    ckpt = Checkpointer(Path(cfg.OUTPUT_DIR), model, optimizer, scaler, cfg.dump())
+    names = loader.dataset.class_names
+    ckpt = Checkpointer(Path(cfg.OUTPUT_DIR), model, optimizer, scaler, cfg.dump(), names)
     epochs, max_norm = cfg.SOLVER.MAX_EPOCH, cfg.SOLVER.CLIP_GRAD_L2NORM
 
     for epoch in range(ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM), epochs):
