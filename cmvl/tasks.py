@@ -12,6 +12,7 @@ from torch import Tensor
 from cmvl.evaluation.classification import TopK
 from cmvl.evaluation.detection import FrameMeanAP
 from cmvl.evaluation.multilabel import MeanAP
+from cmvl.evaluation.results import Listing
 from cmvl.heads import PooledHead, RoIHead
 from cmvl.inference import build_box_predictor, build_view_predictor
 from cmvl.losses import BoxLoss, VideoLoss, build_multi_label_loss
@@ -21,13 +22,13 @@ from cmvl.utils.errors import ConfigError
 class Evaluator(Protocol):
     """Collects what the task's predictor yields, one video (or key frame) after another."""
 
-    def update(self, scores: Tensor, target: Any) -> None: ...
+    def update(self, scores: Tensor, target: Any, index: int) -> None: ...
 
     def compute(self) -> dict[str, float]: ...
 
     def by_position(self) -> list[float]: ...
 
-    def save(self, folder: Path) -> str:
+    def save(self, folder: Path, listing: Listing) -> str:
         """Write its own files of a test's results; returns what the log is to say besides."""
 
 

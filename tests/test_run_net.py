@@ -1,5 +1,6 @@
 """The command line on real videos: train, checkpoint, resume, test; and what mistakes are told."""
 
+import csv
 import json
 import os
 import subprocess
@@ -56,6 +57,13 @@ def test_two_stages_then_test(data, tmp_path):
     summary = json.loads((two / "results/summary.json").read_text())
     assert summary["metrics"]["videos"] == 4
     assert len(summary["by_position"]) == 3
+    with (two / "results/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["path"]).exists() for row in rows] == [True] * 4
+    assert {row["label"] for row in rows} == {"alike", "unlike"}
+    assert 25 * sum(int(row["correct"]) for row in rows) == summary["metrics"]["top1"]
+    files = {"per_class.csv", "confusion.csv", "confusion.png", "scores.npz"}
+    assert files <= {path.name for path in (two / "results").iterdir()}
     assert (two / "config_train.yaml").exists()
 
 

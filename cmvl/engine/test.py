@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from cmvl.checkpoint import load_weights
 from cmvl.data import build_loader
 from cmvl.engine.setup import setup
+from cmvl.evaluation.results import Listing
 from cmvl.inference import Predictor
 from cmvl.model import VideoModel, build_model
 from cmvl.structures import VideoBatch
@@ -45,7 +46,8 @@ def test(cfg: CfgNode) -> Result:
     summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
     (folder / "summary.json").write_text(simplejson.dumps(summary, indent=2) + "\n")
     logger.info("test  %s", "  ".join(f"{k} {v:.4g}" for k, v in result.metrics.items()))
-    if remarks := evaluator.save(folder):
+    listing = Listing(loader.dataset.records.path, loader.dataset.class_names)
+    if remarks := evaluator.save(folder, listing):
         logger.info(remarks)
     if result.skipped:
         logger.warning("left out, unreadable:\n  %s", "\n  ".join(result.skipped))
@@ -64,7 +66,7 @@ def evaluate(
     model.eval()
     skipped: list[str] = []
     for prediction in predictor(model, _readable(loader, device, period, skipped)):
-        evaluator.update(prediction.scores, prediction.target)
+        evaluator.update(*prediction)
     return Result(evaluator.compute(), evaluator.by_position(), skipped)
 
 

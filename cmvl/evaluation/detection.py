@@ -21,6 +21,7 @@ from cmvl.data.ava_files import (
     read_label_map,
 )
 from cmvl.evaluation.ava import RULES, FrameAP, frame_ap
+from cmvl.evaluation.results import Listing
 from cmvl.evaluation.views import checked
 from cmvl.structures import KeyFrame
 from cmvl.utils.errors import ConfigError, DataError
@@ -69,7 +70,7 @@ class FrameMeanAP:
         every = 1 if split == "test" or cfg.AVA.FULL_TEST_ON_VAL else 4
         return cls(paths.evaluated, names, paths.excluded, cfg.AVA.EVALUATOR, every)
 
-    def update(self, scores: Tensor, target: KeyFrame) -> None:
+    def update(self, scores: Tensor, target: KeyFrame, index: int = 0) -> None:
         """scores (r, K) of the boxes of a key frame. NaN scores raise."""
         self._keyframes.append(self.frames.number(target.video, target.second))
         self._boxes.append(target.boxes.double().numpy())
@@ -101,7 +102,7 @@ class FrameMeanAP:
     def by_position(self) -> list[float]:
         return []
 
-    def save(self, folder: Path) -> str:
+    def save(self, folder: Path, listing: Listing | None = None) -> str:
         """`detections.csv` in the official format and `per_class.csv`; returns the report."""
         with (folder / "detections.csv").open("w", newline="") as file:
             csv.writer(file).writerows(self._official())

@@ -3,12 +3,15 @@
 n videos, K classes; scores and labels are (n, K), labels 0 or 1.
 """
 
+import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from cmvl.evaluation.results import Kept, Listing, rank, write_csv, write_predictions
 from cmvl.evaluation.views import checked, ensemble
 from cmvl.utils.errors import DataError
 
@@ -21,25 +24,24 @@ class MeanAP:
 
     def __init__(self, method: str = "max") -> None:
         """`method`: how views become one, sum or max."""
-        self.method = method
-        self._videos: list[Tensor] = []
-        self._clips: list[Tensor] = []
-        self._labels: list[Tensor] = []
+        self.method, self.kept = method, Kept()
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode, split: str = "test") -> "MeanAP":
         return cls(cfg.DATA.ENSEMBLE_METHOD)
 
-    def update(self, scores: Tensor, labels: Tensor) -> None:
-        """scores (V, S, K) of one video, labels (1, K), multi-hot. NaN scores raise."""
+    def update(self, scores: Tensor, labels: Tensor, index: int = 0) -> None:
+        """scores (V, S, K) of one video, labels (1, K), multi-hot, its place in the list.
+
+        NaN scores raise.
+        """
         scores = checked(scores)
-        self._videos.append(ensemble(scores, self.method, (0, 1)))
-        self._clips.append(ensemble(scores, self.method, (1,)))
-        self._labels.append(labels[0].cpu())
+        video, clips = (ensemble(scores, self.method, dim) for dim in ((0, 1), (1,)))
+        self.kept.add(index, labels[0], video, clips)
 
     def compute(self) -> dict[str, float]:
         """`mAP` is PySlowFast's; `mAP_official` only if every class has a positive video."""
-        scores, labels = torch.stack(self._videos), torch.stack(self._labels)
+        scores, labels = self._tensors("videos")
         positives = labels.sum(dim=0)
         if not positives.any():
             raise DataError("mean average precision is of labelled videos: no video has a label")
@@ -50,11 +52,43 @@ class MeanAP:
 
     def by_position(self) -> list[float]:
         """mAP of the clips at each of the V temporal positions, first to last."""
-        clips, labels = torch.stack(self._clips), torch.stack(self._labels)
+        clips, labels = self._tensors("clips")
         return [100 * mean_ap(scores, labels) for scores in clips.unbind(1)]
 
-    def save(self, folder: Path) -> str:
-        return ""  # the metrics are all
+    def save(self, folder: Path, listing: Listing) -> str:
+        """predictions.csv, scores.npz and per_class.csv. A prediction is correct if it is one of
+        the video's labels."""
+        scores, labels = self._tensors("videos")
+        names = listing.names(scores.shape[1])
+        order = np.stack([rank(row) for row in scores.numpy()])
+        write_predictions(
+            folder / "predictions.csv",
+            self.kept.paths(listing),
+            ["; ".join(names[k] for k in row.nonzero().flatten().tolist()) for row in labels],
+            order,
+            scores.numpy(),
+            [bool(row[best]) for row, best in zip(labels, order[:, 0].tolist(), strict=True)],
+            names,
+        )
+        self.kept.save(folder / "scores.npz", listing)
+        ours, official = (
+            (100 * rule(scores, labels)).tolist()
+            for rule in (average_precisions, average_precisions_official)
+        )
+        count = labels.sum(dim=0).int().tolist()
+        show = lambda ap: "n/a" if math.isnan(ap) else f"{ap:.4f}"  # noqa: E731
+        rows = zip(
+            range(len(names)), names, count, map(show, ours), map(show, official), strict=True
+        )
+        header = ["id", "name", "videos", "AP", "AP_official"]
+        write_csv(folder / "per_class.csv", header, rows)
+        known = sorted((ap, name) for ap, name in zip(ours, names, strict=True) if ap == ap)
+        told = [", ".join(f"{n} {ap:.1f}" for ap, n in some) for some in (known[:-4:-1], known[:3])]
+        return f"best classes: {told[0]}; worst: {told[1]}"
+
+    def _tensors(self, what: str) -> tuple[Tensor, Tensor]:
+        """`videos` (n, K) or `clips` (n, V, K), with labels (n, K)."""
+        return torch.from_numpy(self.kept.stack(what)), torch.from_numpy(self.kept.stack("labels"))
 
 
 def mean_ap(scores: Tensor, labels: Tensor) -> float:
