@@ -4,7 +4,7 @@ A task's predictor walks the batches of a whole test and yields what its evaluat
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
 
@@ -30,13 +30,24 @@ def score_views(
     the backbone once, `chunk` of them at a time: its features serve both scans.
     """
     V, S = views.shape[:2]
-    scan = [model.features(c.unsqueeze(0)) for c in views.flatten(0, 1).split(chunk)]
-    maps = [torch.cat(m, dim=1) for m in zip(*scan, strict=True)]  # scan 1: X_n of all views
-    X = as_matrices(maps)
-    M = model.memory.push([x[:, S // 2 :: S] for x in X])  # M from the centre crops only
-    X_hat = model.memory.infuse(X, model.memory.pop(M, X))  # scan 2: every view reads the same M
-    scores = activation(model.head.windows(as_maps(X_hat, maps)))  # (1, V S, P, K)
+    maps = encode_views(model, views, chunk)
+    scores = activation(model.head.windows(infuse_views(model, maps, S)))  # (1, V S, P, K)
     return scores.mean(dim=2)[0].unflatten(0, (V, S))
+
+
+@torch.inference_mode()
+def encode_views(model: VideoModel, views: Tensor, chunk: int) -> list[Tensor]:
+    """Scan 1: X_n of all views, as maps (1, V S, d, t, h, w) per pathway."""
+    scan = [model.features(c.unsqueeze(0)) for c in views.flatten(0, 1).split(chunk)]
+    return [torch.cat(m, dim=1) for m in zip(*scan, strict=True)]
+
+
+@torch.inference_mode()
+def infuse_views(model: VideoModel, maps: Sequence[Tensor], S: int) -> list[Tensor]:
+    """Scan 2: every view reads the memory of the centre crops. Maps (B, V S, ...) of B videos."""
+    X = as_matrices(maps)
+    M = model.memory.push([x[:, S // 2 :: S] for x in X])
+    return as_maps(model.memory.infuse(X, model.memory.pop(M, X)), maps)
 
 
 def classify_video(model: VideoModel, views: Tensor, chunk: int) -> Tensor:

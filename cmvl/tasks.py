@@ -14,7 +14,7 @@ from cmvl.evaluation.detection import FrameMeanAP
 from cmvl.evaluation.multilabel import MeanAP
 from cmvl.evaluation.results import Listing
 from cmvl.heads import PooledHead, RoIHead
-from cmvl.inference import build_box_predictor, build_view_predictor
+from cmvl.inference import Activation, build_box_predictor, build_view_predictor, softmax
 from cmvl.losses import BoxLoss, VideoLoss, build_multi_label_loss
 from cmvl.utils.errors import ConfigError
 
@@ -34,23 +34,26 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """head(cfg, dims, stride), loss(cfg), predictor(cfg, split), evaluator(cfg, split)."""
+    """head(cfg, dims, stride), loss(cfg), predictor(cfg, split), evaluator(cfg, split), and what
+    makes scores of logits."""
 
     head: Callable
     loss: Callable
     predictor: Callable
     evaluator: Callable
+    activation: Activation
 
 
-view_scores = build_view_predictor
-label_scores = partial(build_view_predictor, activation=torch.sigmoid)
+pooled, sigmoid = PooledHead.from_cfg, torch.sigmoid
+view_scores, box_scores = build_view_predictor, build_box_predictor
+label_scores = partial(build_view_predictor, activation=sigmoid)
 
 TASKS = {
-    #                      head               loss                    predictor     evaluator
-    "classification": Task(PooledHead.from_cfg, VideoLoss.from_cfg, view_scores, TopK.from_cfg),
-    "multi_label": Task(PooledHead.from_cfg, build_multi_label_loss, label_scores, MeanAP.from_cfg),
+    #                      head    loss                    predictor     evaluator        scores
+    "classification": Task(pooled, VideoLoss.from_cfg, view_scores, TopK.from_cfg, softmax),
+    "multi_label": Task(pooled, build_multi_label_loss, label_scores, MeanAP.from_cfg, sigmoid),
     "detection": Task(
-        RoIHead.from_cfg, BoxLoss.from_cfg, build_box_predictor, FrameMeanAP.from_cfg
+        RoIHead.from_cfg, BoxLoss.from_cfg, box_scores, FrameMeanAP.from_cfg, sigmoid
     ),
 }
 

@@ -32,13 +32,16 @@ class Setting:
     where: str
 
 
-def load_cfg(file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
+def load_cfg(
+    file: str | Path | None = None, opts: Sequence[str] = (), text: str | None = None
+) -> CfgNode:
     """Defaults <- the file's `_BASE_` chain <- the file <- KEY VALUE pairs; checked and frozen.
 
-    Raises ConfigError, naming file, line, key and the nearest known key or the wanted type.
+    `text`: the file's content, where it is to be had otherwise, as in a checkpoint. Raises
+    ConfigError, naming file, line, key and the nearest known key or the wanted type.
     """
     cfg = get_cfg()
-    settings = list(_from_file(Path(file))) if file else []
+    settings = list(_from_file(Path(file), text)) if file else []
     settings += _from_pairs(opts)
     complaints = [text for setting in settings for text in _apply(cfg, setting)]
     if not complaints:
@@ -55,12 +58,14 @@ def dump_cfg(cfg: CfgNode, path: Path) -> None:
     path.write_text(cfg.dump())
 
 
-def _from_file(path: Path, below: tuple[Path, ...] = ()) -> Iterator[Setting]:
+def _from_file(
+    path: Path, text: str | None = None, below: tuple[Path, ...] = ()
+) -> Iterator[Setting]:
     """The settings of a file, those of its `_BASE_` first (a path relative to the file)."""
     if path.resolve() in below:
         raise ConfigError(f"{path}: _BASE_ leads back to the file itself")
     try:
-        root = yaml.compose(path.read_text())
+        root = yaml.compose(path.read_text() if text is None else text)
     except OSError as error:
         raise ConfigError(f"{path}: no such config file ({error.strerror})") from error
     except yaml.YAMLError as error:
@@ -72,7 +77,7 @@ def _from_file(path: Path, below: tuple[Path, ...] = ()) -> Iterator[Setting]:
     for setting in _leaves(root, path):
         if setting.key == "_BASE_":
             base = Path(setting.value).expanduser()
-            yield from _from_file(path.parent / base, (*below, path.resolve()))
+            yield from _from_file(path.parent / base, None, (*below, path.resolve()))
     yield from (s for s in _leaves(root, path) if s.key != "_BASE_")
 
 

@@ -20,11 +20,16 @@ DATASETS = Registry("DATASETS")
 def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
     """The data set of a split: train, val or test. Raises DataError."""
     name = cfg.TEST.DATASET if split == "test" else cfg.TRAIN.DATASET
+    return find_dataset(name).from_cfg(cfg, split)
+
+
+def find_dataset(name: str) -> type[VideoDataset]:
+    """The registered class of that name, in whatever letters. Raises DataError."""
     known = {key.lower(): key for key, _ in DATASETS}  # PySlowFast's configs write small letters
     if name.lower() not in known:
         names = ", ".join(sorted(known.values()))
         raise DataError(f"no data set is registered as {name!r}; there are: {names}")
-    return DATASETS.get(known[name.lower()]).from_cfg(cfg, split)
+    return DATASETS.get(known[name.lower()])
 
 
 def build_options(cfg: CfgNode, split: str, rule: str = "span") -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Charades(VideoDataset):
     PySlowFast's frame list. Videos or frame folders are looked for as in `Kinetics`.
     """
 
+    clip_rule = "strided"
+
     @classmethod
     def from_cfg(cls, cfg: CfgNode, split: str) -> "Charades":
         """Raises DataError for a list that cannot be used, naming its line."""
@@ -41,7 +43,7 @@ class Charades(VideoDataset):
         classes = cfg.MODEL.NUM_CLASSES
         records = read_charades(path, classes, list_roots(folder, prefix))
         records.class_names = read_names(folder, classes) or read_official_names(folder, classes)
-        return cls(records, split, **build_options(cfg, split, rule="strided"))
+        return cls(records, split, **build_options(cfg, split, cls.clip_rule))
 
 
 def read_official_names(folder: str, num_classes: int) -> list[str]:

@@ -35,6 +35,8 @@ class VideoDataset(Dataset):
     (N, 3, T, c, c) in the end.
     """
 
+    clip_rule = "span"  # the data set's own `rule`
+
     def __init__(
         self,
         records: Records,
@@ -121,14 +123,7 @@ class VideoDataset(Dataset):
     ) -> VideoItem:
         """The item of a video. Raises VideoError."""
         records, train = self.records, self.split == "train"
-        with (
-            holding(self.held, index),
-            open_source(records.path(index), records.frames(index), self.target_fps) as video,
-        ):
-            info = video.info
-            indices = self._indices(info, rng)
-            views = self.transform.views(len(indices), info.height, info.width, rng)
-            clips = cut_clips(video, indices, views)
+        clips, indices, info = self.read(index, rng)
         if train and self.augment:
             clips = self.augment(clips, rng)
         of_clips = records.clip_labels(index, indices, info) if train else None
@@ -139,6 +134,18 @@ class VideoDataset(Dataset):
             tuple(failures),
             clip_labels=None if of_clips is None else torch.from_numpy(of_clips),
         )
+
+    def read(self, index: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray, VideoInfo]:
+        """A video's clips, the frames (clips, T) they are made of, its size and rate.
+
+        Raises VideoError.
+        """
+        path, frames = self.records.path(index), self.records.frames(index)
+        with holding(self.held, index), open_source(path, frames, self.target_fps) as video:
+            info = video.info
+            indices = self._indices(info, rng)
+            views = self.transform.views(len(indices), info.height, info.width, rng)
+            return cut_clips(video, indices, views), indices, info
 
     def _indices(self, info: VideoInfo, rng: np.random.Generator) -> np.ndarray:
         """Frames (clips, T)."""

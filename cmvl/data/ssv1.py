@@ -29,6 +29,8 @@ class SSv1(VideoDataset):
     `tools/prepare_data.py ssv1` writes it. Videos are looked for as in `Kinetics`.
     """
 
+    clip_rule = "strided"
+
     @classmethod
     def from_cfg(cls, cfg: CfgNode, split: str) -> "SSv1":
         """Raises DataError for a list that cannot be used, naming its line."""
@@ -45,7 +47,7 @@ class SSv1(VideoDataset):
         else:
             records = read_list(path, cfg.DATA.PATH_LABEL_SEPARATOR, classes, roots)
             records.class_names = read_names(folder, classes)
-        return cls(records, split, **build_options(cfg, split, rule="strided"))
+        return cls(records, split, **build_options(cfg, split, cls.clip_rule))
 
 
 def is_official(path: str) -> bool:
