@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from cmvl.data.decode import open_video
 
-COLOURS = ("#8a8f98", "#4c8fd6", "#d6453d", "#3f9b5f", "#9a5fb5")
+COLOURS = "#8a8f98 #4c8fd6 #d6453d #3f9b5f #9a5fb5 #e08a2e #4bb3b3 #b0628a".split()
 
 
 def plot_positions(curves: Mapping[str, Sequence[Sequence[float]]], path: Path) -> None:
