@@ -1,37 +1,19 @@
 """Runs read back from their folders, and what is drawn of them."""
 
-import json
 import sys
 from pathlib import Path
 
 import cv2
 import pytest
+from run_folders import write_run
 
 from cmvl.report.curves import plot_clips, plot_curves, plot_errors
 from cmvl.report.runs import read_run, read_runs
 from cmvl.utils.errors import UserError
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-import plot_log  # noqa: E402
-
 
 def step(epoch, i, **fields):
     return {"kind": "train", "epoch": epoch, "step": i, "steps": 2, **fields}
-
-
-def write_run(folder, lines=(), n=0, memory="NoMemory", top1=None):
-    """A run's folder with a log, and a config and results if asked."""
-    (folder / "results").mkdir(parents=True)
-    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    if n:
-        (folder / "config_train.yaml").write_text(
-            f"VIDEO: {{NUM_CLIPS: {n}}}\nMEMORY: {{INTERACTION: {memory}}}\n"
-            "DATA: {NUM_FRAMES: 8, SAMPLING_RATE: 4}\nMODEL: {BACKBONE: Slow}\n"
-        )
-    if top1 is not None:
-        summary = json.dumps({"metrics": {"top1": top1}})
-        (folder / "results" / "summary.json").write_text(summary)
-    return folder
 
 
 def drawn(axes):
@@ -109,6 +91,9 @@ def test_figure_3_joins_single_clips_to_every_memory(tmp_path):
 
 
 def test_the_tool_writes_a_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "tools"))
+    import plot_log
+
     run = write_run(tmp_path / "a", [step(1, 1, loss=1.0)])
     out = tmp_path / "new folder" / "curves.png"
     monkeypatch.setattr(sys, "argv", ["plot_log.py", str(run), "--out", str(out)])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cmvl.report.figures import COLOURS
+from cmvl.report.figures import COLOURS, finish
 from cmvl.report.runs import RunFolder
 from cmvl.utils.errors import UserError
 
@@ -104,13 +104,6 @@ def plot_clips(runs: Sequence[RunFolder]) -> Figure:
     finish(axes)
     axes.legend(frameon=False, fontsize=8)
     return figure
-
-
-def finish(axes: Axes) -> None:
-    """The look all figures share."""
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.title.set_fontsize(10)
 
 
 def _by_clips(runs: Sequence[RunFolder]) -> dict[str, dict[int, list[float]]]:

@@ -70,7 +70,7 @@ def write_results(results: dict[str, list[Result]], out: Path) -> str:
     rows = {name: [vars(r) for r in runs] for name, runs in results.items()}
     (out / "results.json").write_text(simplejson.dumps(rows, indent=2) + "\n")
     curves = {name: [r.by_position for r in runs] for name, runs in results.items()}
-    plot_positions(curves, out / "positions.png")
+    plot_positions(curves).savefig(out / "positions.png")
     folder = out / "data" / "relation"
     names = (folder / "classes.txt").read_text().split()
     rows = [line.split() for line in (folder / "test.csv").read_text().splitlines()[:4]]

@@ -1,44 +1,85 @@
 """Figures of the paper for one's own runs."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
+import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from cmvl.data.decode import open_video
+from cmvl.data.frames import open_source
 
 COLOURS = "#8a8f98 #4c8fd6 #d6453d #3f9b5f #9a5fb5 #e08a2e #4bb3b3 #b0628a".split()
 
 
-def plot_positions(curves: Mapping[str, Sequence[Sequence[float]]], path: Path) -> None:
-    """Figure 4: clip accuracy (%) at each temporal position, one line per model.
+def plot_positions(
+    curves: Mapping[str, Sequence[Sequence[float]]], what: str = "clip accuracy (%)"
+) -> Figure:
+    """Figure 4: `what` of single clips at each temporal position, one line per model.
 
     A model has one curve per seed; the line is their mean, the band their range.
     """
     figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
     axes = figure.subplots()
-    for (name, seeds), colour in zip(curves.items(), COLOURS, strict=False):
+    for (name, seeds), colour in zip(curves.items(), cycle(COLOURS), strict=False):
         positions = range(1, len(seeds[0]) + 1)
         columns = list(zip(*seeds, strict=True))
         mean = [sum(column) / len(column) for column in columns]
         axes.plot(positions, mean, "o-", color=colour, label=name)
         low, high = [min(c) for c in columns], [max(c) for c in columns]
         axes.fill_between(positions, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set(xlabel="temporal position of the clip", ylabel="clip accuracy (%)", ylim=(0, 102))
-    axes.set_xticks(list(positions))
-    axes.grid(alpha=0.3)
+    axes.set(xlabel="temporal position of the clip", ylabel=what, xticks=list(positions))
+    finish(axes)
     axes.legend(frameon=False)
-    figure.savefig(path)
+    return figure
+
+
+def finish(axes: Axes) -> None:
+    """The look all figures share."""
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.title.set_fontsize(10)
 
 
 def plot_videos(videos: Mapping[Path, str], path: Path, frames: int = 14) -> None:
     """A filmstrip of evenly spaced frames for each video, with its label beside it."""
     figure = Figure(figsize=(9.0, 0.62 * len(videos)), dpi=150, layout="constrained")
     for axes, (file, label) in zip(figure.subplots(len(videos)), videos.items(), strict=True):
-        with open_video(file) as video:
-            wanted = np.linspace(0, video.info.frames - 1, frames).astype(int)
-            axes.imshow(np.concatenate(list(video.read(wanted)), axis=1))
+        axes.imshow(filmstrip(str(file), frames))
         axes.set(xticks=[], yticks=[])
         axes.set_ylabel(label, rotation=0, ha="right", va="center")
     figure.savefig(path)
+
+
+def filmstrip(path: str, frames: int, height: int = 0) -> NDArray[np.uint8]:
+    """Evenly spaced frames side by side, RGB, `height` pixels high (0: as they are).
+
+    `path`: a video or a folder of pictures. Raises VideoError.
+    """
+    with open_source(path) as video:
+        wanted = np.linspace(0, video.info.frames - 1, frames).astype(int)
+        pictures = dict(video.frames(wanted))
+    strip = np.concatenate([pictures[k] for k in wanted.tolist()], axis=1)
+    if height:
+        width = round(strip.shape[1] * height / strip.shape[0])
+        strip = cv2.resize(strip, (width, height), interpolation=cv2.INTER_AREA)
+    return strip
+
+
+def plot_gains(gains: Sequence[tuple[str, float]]) -> Figure:
+    """A bar for each (class, points), in the given order from the top."""
+    figure = Figure(figsize=(7.0, 0.7 + 0.22 * len(gains)), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    names, points = zip(*gains, strict=True)
+    places = list(range(len(names)))[::-1]
+    colours = ["#3f9b5f" if value >= 0 else "#d6453d" for value in points]
+    axes.barh(places, points, color=colours, height=0.72)
+    axes.set_yticks(places, names, fontsize=8)
+    axes.axvline(0, color="#667080", linewidth=0.8)
+    axes.set(xlabel="points gained over the baseline", ylim=(-0.7, len(names) - 0.3))
+    finish(axes)
+    axes.grid(axis="y", visible=False)
+    return figure

@@ -50,7 +50,7 @@ def read_run(path: Path, name: str = "") -> RunFolder:
     return RunFolder(
         path,
         name or path.resolve().name,
-        dict(_flat(config)),
+        dict(flat(config)),
         tuple(_read_log(path / "log.jsonl")),
         simplejson.loads(summary.read_text()) if summary.is_file() else {},
     )
@@ -91,9 +91,9 @@ def _when(line: Line) -> float:
     return line["epoch"] - 1 + line["step"] / line["steps"] if "step" in line else line["epoch"]
 
 
-def _flat(config: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(config: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
