@@ -16,11 +16,11 @@ FLOORS = [
     {"inference"},
     {"tasks"},
     {"engine"},
-    {"report", "benchmarks"},
+    {"report", "benchmarks", "doctor"},
     {"tools"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-CFG_ROOMS = {"config", "engine", "report", "benchmarks", "tools"}
+CFG_ROOMS = {"config", "engine", "report", "benchmarks", "doctor", "tools"}
 FILES = sorted([*(ROOT / "cmvl").rglob("*.py"), *(ROOT / "tools").glob("*.py")])
 
 

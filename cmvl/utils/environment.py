@@ -1,0 +1,59 @@
+"""What a run or a machine consists of: versions, devices, the command that was given."""
+
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cmvl import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+NEEDED = "torch torchvision av numpy opencv-python fvcore iopath simplejson tensorboard matplotlib"
+
+
+def versions() -> dict[str, str]:
+    """Of cmvl, Python, the system and everything cmvl needs; "missing" for what is not there."""
+    own = {"cmvl": __version__, "python": platform.python_version(), "system": platform.platform()}
+    return own | {name: installed(name) or "missing" for name in NEEDED.split()}
+
+
+def installed(package: str) -> str:
+    """The version of a package, "" if there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def device_name(device: "torch.device") -> str:
+    import torch  # late: versions must be had where torch cannot be imported
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def command_line() -> str:
+    """The command this process was started with, ready for a shell."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    words = ["-m", module.name] if module else [_relative(sys.argv[0])]
+    return shlex.join(["python", *words, *sys.argv[1:]])
+
+
+def _relative(path: str) -> str:
+    """To the current folder, if it lies below it."""
+    try:
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return path
+
+
+def cores() -> int:
+    """That this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
