@@ -21,12 +21,15 @@ from torch import Tensor
 from cmvl.benchmarks.videos import write_sample
 from cmvl.data.dataset import cut_clips
 from cmvl.data.decode import open_video
+from cmvl.data.reencode import Encoding
 from cmvl.data.rules import SpanRule
 from cmvl.data.transforms import EvalTransform, TrainTransform, Transform, View
 
 SIZES = {"340x256": (256, 340), "1280x720": (720, 1280)}
 GOPS = (12, 30, 250)
-PREPARED = {"g": "32", "tune": "fastdecode"}  # what tools/prepare_data.py writes
+PREPARED = Encoding().options()  # what tools/prepare_data.py writes
+SEEK_MARGIN = 1024  # ticks by which PySlowFast seeks too early
+MEAN, STD = torch.full((3,), 0.45), torch.full((3,), 0.225)
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,19 @@ def floor(path: str, job: Job) -> None:
 
 
 def naive(path: str, job: Job) -> Tensor:
-    """PySlowFast's way: for each clip, and in tests for each crop, open, seek, decode the span.
+    """PySlowFast's way, step by step: for each clip, and in tests for each crop of it, an item.
 
-    The whole span becomes RGB; then all is float: normalised, resized, cropped.
+    Open, seek, decode and convert the whole span to RGB, take the clip's frames, then float
+    transforms of whole pictures; collating copies the cut-out crops.
     """
     crops = [(n, s) for n, view in enumerate(job.views) for s in range(len(view.offsets))]
     return torch.stack([_naive_clip(path, job.indices[n], job.views[n], s) for n, s in crops])
 
 
 def _naive_clip(path: str, indices: np.ndarray, view: View, s: int) -> Tensor:
-    frames = torch.as_tensor(np.stack(_decode_span(path, indices[0], indices[-1])))
-    frames = frames[torch.from_numpy(indices - indices[0])].float() / 255
-    frames = ((frames - 0.45) / 0.225).permute(3, 0, 1, 2)
+    frames = torch.as_tensor(np.stack(_decode_span(path, int(indices[0]), int(indices[-1]))))
+    frames = frames.index_select(0, torch.from_numpy(indices - indices[0])).float()
+    frames = ((frames / 255 - MEAN) / STD).permute(3, 0, 1, 2)
     y, x, height, width = view.window
     scale = view.size[0] / height
     size = [max(1, round(side * scale)) for side in frames.shape[2:]]
@@ -70,22 +74,22 @@ def _naive_clip(path: str, indices: np.ndarray, view: View, s: int) -> Tensor:
     oy, ox = round(y * scale) + view.offsets[s][0], round(x * scale) + view.offsets[s][1]
     oy, ox = min(oy, size[0] - view.crop), min(ox, size[1] - view.crop)
     frames = frames[:, :, oy : oy + view.crop, ox : ox + view.crop]
-    return (frames.flip(-1) if view.flip else frames).contiguous()
+    return frames.flip(-1) if view.flip else frames
 
 
 def _decode_span(path: str, first: int, last: int) -> list[np.ndarray]:
     with av.open(path) as container:
         stream = container.streams.video[0]
-        ticks = 1 / (stream.average_rate * stream.time_base)
-        container.seek(int(first * ticks), stream=stream)
-        pictures = []
+        ticks = stream.duration / stream.frames
+        start, end = int(first * ticks), int(last * ticks)
+        container.seek(max(start - SEEK_MARGIN, 0), stream=stream)
+        frames = {}
         for frame in container.decode(stream):
-            k = round(frame.pts / ticks)
-            if k >= first:
-                pictures.append(frame.to_rgb().to_ndarray())
-            if k >= last:
-                return pictures
-    return pictures
+            if frame.pts >= start:
+                frames[frame.pts] = frame
+            if frame.pts > end:  # one more than needed: it says that the span is over
+                break
+        return [frames[pts].to_rgb().to_ndarray() for pts in sorted(frames)]
 
 
 def torchcodec_way(path: str, job: Job) -> Tensor:
