@@ -89,8 +89,8 @@ def test_kinetics_encoded_anew(kinetics, tmp_path):
     info = probe(small)
     assert (info.height, info.width, info.fps) == (48, 64, 15) and 14 <= info.frames <= 16
     with open_video(small) as video:
-        keys = [i for i, packet in enumerate(video._packets) if packet.is_keyframe]
-        assert max(np.diff([*keys, len(video._packets)])) <= 4
+        keys = [i for i, packet in enumerate(video.packets) if packet.is_keyframe]
+        assert max(np.diff([*keys, len(video.packets)])) <= 4
     before = small.stat().st_mtime_ns
     again()
     assert small.stat().st_mtime_ns == before  # what is done is not done again
@@ -109,7 +109,7 @@ def test_encoding_keeps_frames_and_turns_them_upright(tmp_path):
         with open_video(source) as old, open_video(target) as new:
             height, width = old.info.height // 2, old.info.width // 2
             assert (new.info.frames, new.info.height, new.info.width) == (20, height, width)
-            gaps = [np.diff(np.array(v._times) / v._times[-1]) for v in (old, new)]
+            gaps = [np.diff(np.array(v.times) / v.times[-1]) for v in (old, new)]
             np.testing.assert_allclose(*gaps, atol=0.01)
             for k in (0, 10, 19):
                 a, b = old.read([k], size=(height, width))[0], new.read([k])[0]

@@ -34,6 +34,7 @@ _C.DATA = CN()
 _C.DATA.PATH_TO_DATA_DIR = ""  # folder with train.csv, val.csv, test.csv
 _C.DATA.PATH_PREFIX = ""  # put before every relative path of a list
 _C.DATA.PATH_LABEL_SEPARATOR = "auto"  # between path and label in a list; auto: found
+_C.DATA.BACKEND = "pyav"  # what decodes videos: pyav | torchcodec, if it is installed
 _C.DATA.NUM_FRAMES = 8  # T, frames of a clip
 _C.DATA.SAMPLING_RATE = 8  # tau, frames of video per frame of clip, at TARGET_FPS
 _C.DATA.TARGET_FPS = 30  # frame rate in which SAMPLING_RATE counts

@@ -11,6 +11,7 @@ CHOICES = {
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "TEST.NUM_SPATIAL_CROPS": (1, 3),
     "DATA.ENSEMBLE_METHOD": ("sum", "max"),
+    "DATA.BACKEND": ("pyav", "torchcodec"),
     "DATA.CLIP_RULE": ("auto", "span", "strided", "segments"),
     "AVA.EVALUATOR": ("pyslowfast", "activitynet_2018", "activitynet_2019", "activitynet_2020"),
     "NUM_GPUS": (0, 1),

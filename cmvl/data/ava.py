@@ -202,7 +202,8 @@ class Ava(VideoDataset):
         if self._opened != v:
             self._opened = -1
             self._stack.close()
-            source = open_source(self.places.path(v), self.places.frames[v], self.target_fps)
+            path, frames = self.places.path(v), self.places.frames[v]
+            source = open_source(path, frames, self.target_fps, self.backend)
             self._source, self._opened = self._stack.enter_context(source), v
         return self._source
 

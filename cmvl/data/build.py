@@ -53,6 +53,7 @@ def build_options(cfg: CfgNode, split: str, rule: str = "span") -> dict[str, Any
         "max_resamples": cfg.DATA.MAX_RESAMPLES,
         "skip_broken": cfg.TEST.SKIP_BROKEN,
         "augment": build_augment(cfg) if split == "train" else None,
+        "backend": cfg.DATA.BACKEND,
         "rule": rule if cfg.DATA.CLIP_RULE == "auto" else cfg.DATA.CLIP_RULE,
     }
 

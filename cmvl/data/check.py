@@ -89,6 +89,7 @@ def check(
         T=dataset.num_frames,
         tau=dataset.sampling_rate,
         target_fps=dataset.target_fps,
+        backend=dataset.backend,
     )
     unusable = []
     found = dict(for_each(task, jobs, workers, f"checking {os.path.basename(records.list_file)}"))
@@ -105,13 +106,15 @@ def check(
     return report
 
 
-def probe_whole(job: tuple[str, int | None], T: int, tau: float, target_fps: float) -> Probe:
+def probe_whole(
+    job: tuple[str, int | None], T: int, tau: float, target_fps: float, backend: str = "pyav"
+) -> Probe:
     """Open a video and decode its first, middle and last frame."""
     path, frames = job
     if not os.path.exists(path):
         return Probe("missing", path)
     try:
-        with open_source(path, frames, target_fps) as video:
+        with open_source(path, frames, target_fps, backend) as video:
             last = video.info.frames - 1
             for _ in video.frames({0, last // 2, last}):
                 pass

@@ -31,8 +31,8 @@ class VideoDataset(Dataset):
     by a random other one, at most `max_resamples` times, then DataError.
     val, test: clips uint8 (views * S, 3, T, c, c), number temporal * S + spatial. A video that
     cannot be read raises VideoError, or with `skip_broken` comes as an item without clips.
-    `rule`: how a clip takes its frames (`rules.py`). `augment`: what is done to the training clips
-    (N, 3, T, c, c) in the end.
+    `rule`: how a clip takes its frames (`rules.py`). `backend`: what decodes them.
+    `augment`: what is done to the training clips (N, 3, T, c, c) in the end.
     """
 
     clip_rule = "span"  # the data set's own `rule`
@@ -52,11 +52,13 @@ class VideoDataset(Dataset):
         max_resamples: int = 10,
         skip_broken: bool = False,
         rule: str = "span",
+        backend: str = "pyav",
         augment: Callable[[Tensor, np.random.Generator], Tensor] | None = None,
     ):
         self.records, self.split, self.transform = records, split, transform
         self.num_frames, self.sampling_rate = num_frames, sampling_rate
         self.target_fps, self.rule, self.augment = target_fps, rule, augment
+        self.backend = backend
         self.num_clips, self.stratified, self.views = num_clips, stratified, views
         self.seed, self.max_resamples, self.skip_broken = seed, max_resamples, skip_broken
         self.held: Tensor | None = None  # see `loader.py`
@@ -141,7 +143,8 @@ class VideoDataset(Dataset):
         Raises VideoError.
         """
         path, frames = self.records.path(index), self.records.frames(index)
-        with holding(self.held, index), open_source(path, frames, self.target_fps) as video:
+        source = open_source(path, frames, self.target_fps, self.backend)
+        with holding(self.held, index), source as video:
             info = video.info
             indices = self._indices(info, rng)
             views = self.transform.views(len(indices), info.height, info.width, rng)
@@ -163,8 +166,9 @@ def cut_clips(video: FrameSource, indices: np.ndarray, views: list[View]) -> Ten
     N, T = indices.shape
     S = len(views[0].offsets)
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for n, t in np.ndindex(N, T):
-        places[int(indices[n, t])].append((n, t))
+    for n, row in enumerate(indices.tolist()):
+        for t, k in enumerate(row):
+            places[k].append((n, t))
     clips = torch.empty((N * S, 3, T, *views[0].shape), dtype=torch.uint8)
     pixels = clips.numpy()
     for k, frame in video.pictures(places):

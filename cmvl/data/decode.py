@@ -61,7 +61,11 @@ def open_video(path: str | os.PathLike) -> Iterator["Video"]:
 
 
 class Video:
-    """An open video: its `info` and its frames. Made by `open_video`."""
+    """An open video: its `info` and its frames. Made by `open_video`.
+
+    `times`: the pts of frame 0, 1, 2 ... in units of `time_base`, None where the packets do not
+    tell. `bits`: of a colour value.
+    """
 
     def __init__(self, path: str, container: Any):
         self.path = path
@@ -70,15 +74,16 @@ class Video:
         if not films:
             raise VideoError(f"{path}: expected a video stream, found {_streams(container)}")
         stream = films[0]
+        self.stream, self.time_base = stream.index, stream.time_base
         self._codec = stream.codec_context
         if self._codec is None:
             raise VideoError(f"{path}: expected a codec that FFmpeg decodes, found another")
         self._codec.thread_type, self._codec.thread_count = "NONE", 1
         with _damage(path, "its packets cannot be read"):
             # An empty packet means 'end' to the decoder; some containers hold them for repeats.
-            self._packets = [p for p in container.demux(stream) if p.size]
-        self._times = shown_times(self._packets, container.format.name, self._codec.name)
-        self._length_size = nal_length_size(self._codec.name, self._codec.extradata)
+            self.packets = [p for p in container.demux(stream) if p.size]
+        self.times = shown_times(self.packets, container.format.name, self._codec.name)
+        self.length_size = nal_length_size(self._codec.name, self._codec.extradata)
         self._reformatter = VideoReformatter()
         self.info = self._inspect(stream)
 
@@ -126,20 +131,21 @@ class Video:
         """Count, and decode the first frame: only it knows the rotation."""
         frames = 0
         with _damage(self.path, "it cannot be decoded"):
-            for frame in self._decode(self._packets):
+            for frame in self._decode(self.packets):
                 if frames == 0:
                     self._height, self._width = frame.height, frame.width
                     self._quarter_turns = round(frame.rotation / 90) % 4
+                    self.bits = max(part.bits for part in frame.format.components)
                 frames += 1
-                if self._times is not None:
+                if self.times is not None:
                     break
         if frames == 0:
             raise VideoError(
-                f"{self.path}: expected frames, found none in {len(self._packets)} packets"
+                f"{self.path}: expected frames, found none in {len(self.packets)} packets"
             )
         size = (self._height, self._width)
         height, width = size[::-1] if self._quarter_turns % 2 else size
-        count = frames if self._times is None else len(self._times)
+        count = frames if self.times is None else len(self.times)
         fps = stream.average_rate or stream.guessed_rate or FALLBACK_FPS
         return VideoInfo(count, float(fps), height, width)
 
@@ -150,10 +156,10 @@ class Video:
         yield from self._codec.decode(None)
 
     def _numbered(self, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        if self._times is None:
+        if self.times is None:
             marks = {k: k for k in wanted}
         else:
-            marks = {self._times[k]: k for k in wanted}
+            marks = {self.times[k]: k for k in wanted}
             yield from self._from_runs(marks)
         if marks:
             yield from self._from_start(marks)
@@ -163,11 +169,11 @@ class Video:
 
         What a run cannot give, for damage or a key frame that cannot be entered, is left there.
         """
-        for start, stop in runs(self._packets, set(marks), self._length_size):
+        for start, stop in runs(self.packets, set(marks), self.length_size):
             needed = (
                 packet
-                for packet in self._packets[start:stop]
-                if packet.pts in marks or not is_droppable(packet, self._length_size)
+                for packet in self.packets[start:stop]
+                if packet.pts in marks or not is_droppable(packet, self.length_size)
             )
             try:
                 for frame in self._decode(needed):
@@ -181,8 +187,8 @@ class Video:
     def _from_start(self, marks: dict[int, int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decode the stream from its first packet until every one of `marks` has come."""
         try:
-            for i, frame in enumerate(self._decode(self._packets)):
-                k = marks.pop(i if self._times is None else frame.pts, None)
+            for i, frame in enumerate(self._decode(self.packets)):
+                k = marks.pop(i if self.times is None else frame.pts, None)
                 if k is not None and frame.is_corrupt:
                     raise VideoError(f"{self.path}: frame {k} is damaged")
                 if k is not None:

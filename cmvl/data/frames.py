@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from cmvl.data.decode import VideoInfo, open_video
 from cmvl.data.planes import Planes
+from cmvl.data.torchcodec_video import open_torchcodec
 from cmvl.utils.errors import VideoError
 
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
 
+DECODERS = {"pyav": open_video, "torchcodec": open_torchcodec}  # DATA.BACKEND
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
@@ -39,8 +41,10 @@ class FrameSource(Protocol):
 
 
 @contextmanager
-def open_source(path: str, frames: int | None = None, fps: float = 30.0) -> Iterator[FrameSource]:
-    """A video file, or a folder of pictures; raises VideoError.
+def open_source(
+    path: str, frames: int | None = None, fps: float = 30.0, backend: str = "pyav"
+) -> Iterator[FrameSource]:
+    """A video file, read by `backend`, or a folder of pictures; raises VideoError.
 
     Of a folder: `frames` is the number a list says it has (None: says nothing), `fps` the rate,
     which a folder does not tell.
@@ -48,7 +52,7 @@ def open_source(path: str, frames: int | None = None, fps: float = 30.0) -> Iter
     if os.path.isdir(path):
         yield FrameFolder(path, frames, fps)
     else:
-        with open_video(path) as video:
+        with DECODERS[backend](path) as video:
             yield video
 
 

@@ -39,7 +39,7 @@ def runs(
     slices: list[tuple[int, int]] = []
     before = key = 0
     for i, packet in enumerate(packets):
-        if packet.is_keyframe and _is_entry(packet, length_size):
+        if packet.is_keyframe and is_entry(packet, length_size):
             before, key = key, i
         if packet.pts in wanted:
             start = before if packet.pts < packets[key].pts else key
@@ -68,7 +68,7 @@ def is_droppable(packet: Packet, length_size: int | None) -> bool:
     return next(slices, 0x60) & 0x60 == 0
 
 
-def _is_entry(packet: Packet, length_size: int | None) -> bool:
+def is_entry(packet: Packet, length_size: int | None) -> bool:
     """False for an H.264 'key' frame from which the picture is only built up (intra refresh).
 
     Decoding can start at an IDR slice (unit type 5), or where the recovery point message (SEI
