@@ -15,11 +15,10 @@ from typing import Any
 
 import av
 import numpy as np
-from av.error import FFmpegError
-from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from cmvl.data.container import BROKEN, damage, failure, film, open_container
 from cmvl.data.packets import is_droppable, nal_length_size, runs, shown_times
 from cmvl.data.planes import Planes
 from cmvl.utils.errors import VideoError
@@ -27,8 +26,6 @@ from cmvl.utils.errors import VideoError
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
 
 FALLBACK_FPS = 30.0  # of files that state no frame rate
-# What PyAV raises for a broken file, besides its own errors.
-BROKEN = (FFmpegError, OSError, ValueError, EOFError, IndexError)
 # PyAV otherwise starts one conversion thread per core; older versions have no such argument.
 ONE_THREAD = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
 
@@ -53,7 +50,7 @@ def probe(path: str | os.PathLike) -> VideoInfo:
 def open_video(path: str | os.PathLike) -> Iterator["Video"]:
     """The video of a file, closed at the end of the block. Raises VideoError."""
     path = os.fspath(path)
-    container = _open_container(path)
+    container = open_container(path)
     try:
         yield Video(path, container)
     finally:
@@ -69,17 +66,10 @@ class Video:
 
     def __init__(self, path: str, container: Any):
         self.path = path
-        streams = container.streams.video
-        films = [s for s in streams if Disposition.attached_pic not in s.disposition]
-        if not films:
-            raise VideoError(f"{path}: expected a video stream, found {_streams(container)}")
-        stream = films[0]
+        stream = film(path, container)
         self.stream, self.time_base = stream.index, stream.time_base
         self._codec = stream.codec_context
-        if self._codec is None:
-            raise VideoError(f"{path}: expected a codec that FFmpeg decodes, found another")
-        self._codec.thread_type, self._codec.thread_count = "NONE", 1
-        with _damage(path, "its packets cannot be read"):
+        with damage(path, "its packets cannot be read"):
             # An empty packet means 'end' to the decoder; some containers hold them for repeats.
             self.packets = [p for p in container.demux(stream) if p.size]
         self.times = shown_times(self.packets, container.format.name, self._codec.name)
@@ -96,7 +86,7 @@ class Video:
         resized while converting, bilinear. Raises VideoError if a frame is missing or damaged.
         """
         for k, frame in self._numbered(self._wanted(indices)):
-            with _damage(self.path, f"frame {k} cannot be converted to RGB"):
+            with damage(self.path, f"frame {k} cannot be converted to RGB"):
                 picture = self._rgb(frame, size)
             yield k, picture
 
@@ -104,7 +94,7 @@ class Video:
         """As `frames`, but unconverted where a crop of it is had more cheaply so."""
         for k, frame in self._numbered(self._wanted(indices)):
             same = (frame.height, frame.width) == (self._height, self._width)
-            with _damage(self.path, f"frame {k} cannot be converted to RGB"):
+            with damage(self.path, f"frame {k} cannot be converted to RGB"):
                 plain = same and self._quarter_turns == 0 and Planes.can_hold(frame)
                 picture = Planes(frame, self._rgb) if plain else self._rgb(frame)
             yield k, picture
@@ -130,7 +120,7 @@ class Video:
     def _inspect(self, stream: Any) -> VideoInfo:
         """Count, and decode the first frame: only it knows the rotation."""
         frames = 0
-        with _damage(self.path, "it cannot be decoded"):
+        with damage(self.path, "it cannot be decoded"):
             for frame in self._decode(self.packets):
                 if frames == 0:
                     self._height, self._width = frame.height, frame.width
@@ -198,7 +188,7 @@ class Video:
         except VideoError:
             raise
         except BROKEN as error:
-            raise _failure(self.path, f"frame {min(marks.values())} is lost", error) from error
+            raise failure(self.path, f"frame {min(marks.values())} is lost", error) from error
         raise VideoError(
             f"{self.path}: expected {self.info.frames} frames, but frame {min(marks.values())} "
             "did not come out of the decoder; the file is damaged or cut off"
@@ -214,34 +204,3 @@ class Video:
         if self._quarter_turns == 0:
             return picture
         return np.ascontiguousarray(np.rot90(picture, self._quarter_turns))
-
-
-def _open_container(path: str) -> Any:
-    if not os.path.isfile(path):
-        found = "a folder" if os.path.isdir(path) else "nothing there"
-        raise VideoError(f"{path}: expected a video file, found {found}")
-    if os.path.getsize(path) == 0:
-        raise VideoError(f"{path}: expected a video file, found 0 bytes")
-    with _damage(path, "it is no video file, or one cut off before its index"):
-        # An absolute path cannot be taken for a protocol such as "concat:".
-        return av.open(os.path.abspath(path), metadata_errors="ignore")
-
-
-@contextmanager
-def _damage(path: str, what: str) -> Iterator[None]:
-    """Turns any failure of PyAV into a VideoError that says `what` failed."""
-    try:
-        yield
-    except VideoError:
-        raise
-    except BROKEN as error:
-        raise _failure(path, what, error) from error
-
-
-def _failure(path: str, what: str, error: Exception) -> VideoError:
-    return VideoError(f"{path}: {what} ({getattr(error, 'strerror', None) or error})")
-
-
-def _streams(container: Any) -> str:
-    kinds = [stream.type for stream in container.streams]
-    return f"streams of type {', '.join(kinds)}" if kinds else "no streams"

@@ -13,23 +13,34 @@ CLASSES = "classes.json"  # {"name": index}, as PySlowFast has it
 NAMES = "classes.txt"  # one name a line
 
 
-def find_media(root: str) -> dict[str, str]:
-    """Every video file and every folder of pictures under `root`: its name without suffix -> path.
+def walk_media(root: str) -> list[str]:
+    """Every video file and every folder of pictures under `root`, relative to it, in order.
 
-    Paths are relative to `root`. Of two with the same name the first in alphabetical order is
-    taken.
+    Pictures beside videos are no frames.
     """
-    media: dict[str, str] = {}
+    found: list[str] = []
     for folder, folders, files in os.walk(root, followlinks=True):
         folders.sort()
-        if folder != root and any(name.lower().endswith(PICTURES) for name in files):
+        videos = [name for name in sorted(files) if name.lower().endswith(VIDEOS)]
+        pictures = any(name.lower().endswith(PICTURES) for name in files)
+        if folder != root and pictures and not videos:
             folders.clear()  # nothing below a frame folder
-            media.setdefault(os.path.basename(folder), os.path.relpath(folder, root))
+            found.append(os.path.relpath(folder, root))
             continue
-        for name in sorted(files):
-            if name.lower().endswith(VIDEOS):
-                path = os.path.relpath(os.path.join(folder, name), root)
-                media.setdefault(os.path.splitext(name)[0], path)
+        found += [os.path.relpath(os.path.join(folder, name), root) for name in videos]
+    return found
+
+
+def find_media(root: str) -> dict[str, str]:
+    """What `walk_media` finds: name without suffix -> path.
+
+    Of two with the same name the first in alphabetical order is taken.
+    """
+    media: dict[str, str] = {}
+    for path in walk_media(root):
+        name = os.path.basename(path)
+        whole = os.path.isdir(os.path.join(root, path))
+        media.setdefault(name if whole else os.path.splitext(name)[0], path)
     return media
 
 
@@ -50,12 +61,15 @@ def locate(names: Iterable[str], roots: Sequence[str]) -> list[str | None]:
 def read_classes(folder: str) -> dict[str, int] | None:
     """Index by class name from `classes.json` in a data folder; None if there is no such file."""
     path = os.path.join(folder, CLASSES)
-    if not os.path.isfile(path):
-        return None
+    return read_class_numbers(path) if os.path.isfile(path) else None
+
+
+def read_class_numbers(path: str) -> dict[str, int]:
+    """Index by class name. Raises DataError unless every index from 0 is there once."""
     try:
         with open(path, encoding="utf-8") as file:
             classes = {str(name): int(index) for name, index in json.load(file).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f'{path}: expected {{"class name": index, ...}} ({error})') from error
     if sorted(classes.values()) != list(range(len(classes))):
         raise DataError(f"{path}: expected every index 0..{len(classes) - 1} once")
@@ -67,12 +81,22 @@ def read_names(folder: str, num_classes: int) -> list[str]:
 
     Names serve to be shown, so others than `num_classes` are left out with a warning.
     """
-    classes, path = read_classes(folder), os.path.join(folder, NAMES)
-    names = sorted(classes, key=classes.get) if classes else []
-    if not names and os.path.isfile(path):
+    files = [os.path.join(folder, name) for name in (CLASSES, NAMES)]
+    there = next(filter(os.path.isfile, files), "")
+    return fitting_names(read_class_file(there), num_classes, there) if there else []
+
+
+def read_class_file(path: str) -> list[str]:
+    """Names of class 0, 1 ...: a .json of {"name": index}, or one name a line. Raises DataError."""
+    if path.lower().endswith(".json"):
+        classes = read_class_numbers(path)
+        return sorted(classes, key=classes.get)
+    try:
         with open(path, encoding="utf-8-sig") as file:
             names = [line.strip() for line in file if line.strip()]
-    return fitting_names(names, num_classes, folder)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected class names, one a line ({error})") from error
+    return names
 
 
 def fitting_names(names: list[str], num_classes: int, source: str) -> list[str]:

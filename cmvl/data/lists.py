@@ -78,6 +78,21 @@ def read_list(
     return Records(path, videos, labels, lines, roots)
 
 
+def split_line(line: str) -> list[tuple[str, int | None, int]]:
+    """The ways to read a line as (path, frames, label): as a path alone, as `path label`, as
+    `path frames label`, the separators those of `read_list`; None and -1 where it has none.
+    """
+    readings: list[tuple[str, int | None, int]] = [(line, None, -1)]
+    for pattern in (rf"(.*\S)\s*[\t;, ]\s*({INTEGER})", r"(.*\S)\s*[\t;, ]\s*([0-9]+)"):
+        match = re.fullmatch(pattern, readings[-1][0])
+        if not match:
+            break
+        number, (_, _, label) = int(match[2]), readings[-1]
+        first = len(readings) == 1
+        readings.append((match[1], None if first else number, number if first else label))
+    return readings
+
+
 def find_separator(path: str) -> str:
     """The separator behind which every line has an integer; or most lines, if none fits all."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:

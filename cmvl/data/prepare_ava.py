@@ -14,7 +14,8 @@ import av
 import cv2
 import numpy as np
 
-from cmvl.data.decode import BROKEN, ONE_THREAD
+from cmvl.data.container import BROKEN
+from cmvl.data.decode import ONE_THREAD
 from cmvl.data.disk import find_media
 from cmvl.data.parallel import Crash, for_each
 from cmvl.utils.errors import DataError, VideoError

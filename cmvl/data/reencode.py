@@ -12,7 +12,7 @@ from fractions import Fraction
 import av
 from av.filter import Graph
 
-from cmvl.data.decode import BROKEN
+from cmvl.data.container import BROKEN
 from cmvl.utils.errors import VideoError
 
 COLOUR = ("colorspace", "color_range", "color_primaries", "color_trc")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmvl.data import sampling
+from cmvl.utils.errors import ConfigError
 
 Indices = NDArray[np.int64]  # (clips, T)
 
@@ -28,33 +29,54 @@ class ClipRule:
         """V clips, equally spaced."""
         raise NotImplementedError
 
+    def span(self, fps: float) -> float:
+        """Frames from the first of a clip to its last."""
+        raise NotImplementedError
+
+    def at(self, starts: NDArray[np.float64], length: int, fps: float) -> Indices:
+        """Clips from these frames on."""
+        raise NotImplementedError
+
 
 class SpanRule(ClipRule):
     """Kinetics': T points spread evenly over T x tau frames."""
 
     def random(self, length, fps, N, rng, stratified) -> Indices:
-        span = sampling.clip_span(self.T, self.tau, self.target_fps, fps)
-        starts = sampling.random_clips(length, span, N, rng, stratified)
-        return sampling.frame_indices(starts, span, self.T, length)
+        starts = sampling.random_clips(length, self.span(fps), N, rng, stratified)
+        return self.at(starts, length, fps)
 
     def uniform(self, length, fps, V) -> Indices:
-        span = sampling.clip_span(self.T, self.tau, self.target_fps, fps)
-        starts = sampling.uniform_clips(length, span, V)
-        return sampling.frame_indices(starts, span, self.T, length)
+        return self.at(sampling.uniform_clips(length, self.span(fps), V), length, fps)
+
+    def span(self, fps) -> float:
+        return sampling.clip_span(self.T, self.tau, self.target_fps, fps)
+
+    def at(self, starts, length, fps) -> Indices:
+        return sampling.frame_indices(starts, self.span(fps), self.T, length)
 
 
 class StridedRule(ClipRule):
     """Charades': every tau-th frame."""
 
     def random(self, length, fps, N, rng, stratified) -> Indices:
-        stride = self.tau * fps / self.target_fps
+        stride = self._stride(fps)
         starts = sampling.strided_random(length, self.T, stride, N, rng, stratified)
         return sampling.strided_indices(starts, self.T, stride, length)
 
     def uniform(self, length, fps, V) -> Indices:
-        stride = self.tau * fps / self.target_fps
+        stride = self._stride(fps)
         starts = sampling.strided_uniform(length, self.T, stride, V)
         return sampling.strided_indices(starts, self.T, stride, length)
+
+    def span(self, fps) -> float:
+        return (self.T - 1) * self._stride(fps) + 1
+
+    def at(self, starts, length, fps) -> Indices:
+        whole = np.floor(starts).astype(np.int64)
+        return sampling.strided_indices(whole, self.T, self._stride(fps), length)
+
+    def _stride(self, fps: float) -> float:
+        return self.tau * fps / self.target_fps
 
 
 class SegmentRule(ClipRule):
@@ -65,6 +87,12 @@ class SegmentRule(ClipRule):
 
     def uniform(self, length, fps, V) -> Indices:
         return sampling.segment_uniform(length, self.T, V)
+
+    def span(self, fps) -> float:
+        raise ConfigError(
+            "this net's clips span a whole video each, so they do not slide along one: set "
+            "DATA.CLIP_RULE strided to cut it into clips"
+        )
 
 
 RULES = {"span": SpanRule, "strided": StridedRule, "segments": SegmentRule}

@@ -1,0 +1,59 @@
+"""Opening a video file, and what goes wrong in it said in one form."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import av
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from cmvl.utils.errors import VideoError
+
+# What PyAV raises for a broken file, besides its own errors.
+BROKEN = (FFmpegError, OSError, ValueError, EOFError, IndexError)
+
+
+def open_container(path: str) -> Any:
+    """To be closed by the caller. Raises VideoError."""
+    if not os.path.isfile(path):
+        found = "a folder" if os.path.isdir(path) else "nothing there"
+        raise VideoError(f"{path}: expected a video file, found {found}")
+    if os.path.getsize(path) == 0:
+        raise VideoError(f"{path}: expected a video file, found 0 bytes")
+    with damage(path, "it is no video file, or one cut off before its index"):
+        # An absolute path cannot be taken for a protocol such as "concat:".
+        return av.open(os.path.abspath(path), metadata_errors="ignore")
+
+
+def film(path: str, container: Any) -> Any:
+    """The first video stream that is no cover picture, to be decoded in one thread."""
+    films = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
+    if not films:
+        raise VideoError(f"{path}: expected a video stream, found {_streams(container)}")
+    codec = films[0].codec_context
+    if codec is None:
+        raise VideoError(f"{path}: expected a codec that FFmpeg decodes, found another")
+    codec.thread_type, codec.thread_count = "NONE", 1
+    return films[0]
+
+
+@contextmanager
+def damage(path: str, what: str) -> Iterator[None]:
+    """Turns any failure of PyAV into a VideoError that says `what` failed."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except BROKEN as error:
+        raise failure(path, what, error) from error
+
+
+def failure(path: str, what: str, error: Exception) -> VideoError:
+    return VideoError(f"{path}: {what} ({getattr(error, 'strerror', None) or error})")
+
+
+def _streams(container: Any) -> str:
+    kinds = [stream.type for stream in container.streams]
+    return f"streams of type {', '.join(kinds)}" if kinds else "no streams"
