@@ -8,7 +8,7 @@ from cmvl.data.frames import PICTURES
 from cmvl.utils.errors import DataError
 from cmvl.utils.logging import logger
 
-VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts")
+VIDEOS = tuple(".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .flv .wmv .ts .ogv".split())
 CLASSES = "classes.json"  # {"name": index}, as PySlowFast has it
 NAMES = "classes.txt"  # one name a line
 

@@ -31,6 +31,11 @@ class AssociativeMemory(nn.Module):
         """Eq. 3: M_n = (X_n W_q) M, (B, N, k, d')."""
         return self.norm_q(self.W_q(X)) @ M.unsqueeze(1)
 
+    def affinity(self, X: Tensor) -> Tensor:
+        """(B, N, N): the mean over positions of (X_n W_q)(X_m W_k)^T, clip n reading clip m."""
+        Q, K = self.norm_q(self.W_q(X)).mean(dim=2), self.norm_k(self.W_k(X)).mean(dim=2)
+        return Q @ K.transpose(1, 2)
+
 
 @INTERACTIONS.register()
 class AveragePoolMemory(nn.Module):

@@ -1,0 +1,138 @@
+"""One call of tools/predict.py: videos one after another, each told, drawn and written."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmvl.evaluation.results import rank
+from cmvl.report.explain import explain
+from cmvl.report.overlay import Overlay, of_timeline, of_video, write_overlay
+from cmvl.report.predict import VideoPredictor
+from cmvl.report.predictions import Record, as_text, record, timeline_record, write_outputs
+from cmvl.report.timeline import TimelinePredictor
+from cmvl.report.trained import Trained
+from cmvl.report.video_page import write_video_page
+from cmvl.report.videos import Failure, Source, read_videos
+from cmvl.utils.errors import UserError, VideoError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked for. Places are files; of mp4 and html a folder too. None: not wanted."""
+
+    topk: int = 5
+    clips: bool = False  # the clips too, on the console and in the CSV
+    window: float = 0.0  # seconds; 0: a video is one whole
+    stride: float = 0.0  # seconds; 0: half a window
+    threshold: float = 0.5  # of events
+    json: Path | None = None
+    csv: Path | None = None
+    mp4: Path | None = None
+    html: Path | None = None
+    workers: int = 0
+
+
+def run_job(trained: Trained, sources: Sequence[Source], job: Job) -> Iterator[str | Failure]:
+    """What to show as the videos pass: text, or a video that failed. The others go on."""
+    places = check_places(job, sources)
+    work = _timelines if job.window else _videos
+    made: list[Record] = []
+    failed: list[Failure] = []
+    for result in work(trained, sources, job, places):
+        if isinstance(result, Failure):
+            failed.append(result)
+            yield result
+        else:
+            made.append(result)
+            yield as_text(result, job.clips)
+    write_outputs(job.json, job.csv, trained.path, made, failed, job.clips, bool(job.window))
+
+
+class Places:
+    """Where each video's own film and page go."""
+
+    def __init__(self, sources: Sequence[Source]):
+        stems = [Path(source.path).stem for source in sources]
+        count = Counter(stems)
+        self._names = {
+            source.path: stem
+            if count[stem] == 1
+            else os.path.relpath(source.path).replace(os.sep, "_")
+            for source, stem in zip(sources, stems, strict=True)
+        }
+
+    def of(self, source: Source, place: Path, suffix: str) -> Path:
+        """`place` itself, if it names such a file, or the video's own in that folder."""
+        return place if place.suffix == suffix else place / (self._names[source.path] + suffix)
+
+
+def check_places(job: Job, sources: Sequence[Source]) -> Places:
+    """Before any work: raises UserError for what cannot be written."""
+    if job.html and job.window:
+        raise UserError("--html shows one video as a whole; leave --window out, or take --mp4")
+    for place, suffix in ((job.mp4, ".mp4"), (job.html, ".html")):
+        if place and place.suffix == suffix and len(sources) > 1:
+            raise UserError(
+                f"{place}: one file for {len(sources)} videos; name a folder, in which each has "
+                "its own"
+            )
+    for place in (job.json, job.csv):
+        if place and place.is_dir():
+            raise UserError(f"{place}: is a folder; name a file")
+    places = Places(sources)
+    own = {os.path.realpath(source.path) for source in sources}
+    for source in sources:
+        if job.mp4 and os.path.realpath(places.of(source, job.mp4, ".mp4")) in own:
+            raise UserError(f"--mp4 {job.mp4} would overwrite {source.path}; name another place")
+    return places
+
+
+def _videos(
+    trained: Trained, sources: Sequence[Source], job: Job, places: Places
+) -> Iterator[Record | Failure]:
+    predictor = VideoPredictor(trained)
+    for item in read_videos(trained.cfg, sources, job.workers):
+        if isinstance(item, Failure):
+            yield item
+            continue
+        maps = predictor.encode(item)
+        result = predictor.predict(item, maps)
+        if failure := _filmed(trained, item.source, of_video(result), job, places):
+            yield failure
+            continue
+        if job.html:
+            best = int(rank(result.scores)[0])
+            memories = explain(trained, maps, item.clips.shape[1], best)
+            place = places.of(item.source, job.html, ".html")
+            write_video_page(place, trained, item, result, memories)
+        yield record(result, job.topk)
+
+
+def _timelines(
+    trained: Trained, sources: Sequence[Source], job: Job, places: Places
+) -> Iterator[Record | Failure]:
+    predictor = TimelinePredictor(trained, job.window, job.stride or job.window / 2)
+    for source in sources:
+        try:
+            result = predictor(source)
+        except VideoError as error:
+            yield Failure(source, str(error))
+            continue
+        made = timeline_record(result, job.topk, job.threshold)
+        yield _filmed(trained, source, of_timeline(result), job, places) or made
+
+
+def _filmed(
+    trained: Trained, source: Source, overlay: Overlay, job: Job, places: Places
+) -> Failure | None:
+    """Write the film, if it is asked for. All frames are read: one may be broken."""
+    if not job.mp4:
+        return None
+    try:
+        place = places.of(source, job.mp4, ".mp4")
+        write_overlay(overlay, source.path, place, trained.cfg.DATA.TARGET_FPS)
+    except VideoError as error:
+        return Failure(source, str(error))
+    return None

@@ -1,0 +1,94 @@
+"""A finished training as one thing to ask: config, net and class names, from a checkpoint alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fvcore.common.config import CfgNode
+
+from cmvl.checkpoint import find_last, load_weights
+from cmvl.checkpoint.formats import read_checkpoint
+from cmvl.config import load_cfg
+from cmvl.data.disk import read_class_file
+from cmvl.model import VideoModel, build_model
+from cmvl.tasks import Task, find_task
+from cmvl.utils.errors import CheckpointError, ConfigError, UserError
+
+# Of the training, and of no use afterwards: pretrained weights would be read and overwritten.
+AFTERWARDS = ["TRAIN.ENABLE", "False", "TORCHVISION.WEIGHTS", ""]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A net in evaluation mode, on `device`, with what belongs to it."""
+
+    path: Path  # of the checkpoint
+    cfg: CfgNode
+    task: Task
+    model: VideoModel
+    class_names: list[str]  # of class 0, 1 ...; "" for one that is not evaluated
+    device: torch.device
+
+
+def load_trained(
+    place: str | Path,
+    opts: Sequence[str] = (),
+    device: str = "auto",
+    cfg_file: str = "",
+    class_file: str = "",
+) -> Trained:
+    """From a checkpoint, or the last one of a run's folder.
+
+    `opts`: KEY VALUE pairs over its config. `cfg_file`: in place of it, for weights without one.
+    `class_file`: in place of its class names, a .json of {"name": index} or one name a line.
+    Raises UserError.
+    """
+    path = Path(place)
+    path = find_last(path) if path.is_dir() else path
+    on = _device(device)
+    opts = ["NUM_GPUS", str(int(on.type == "cuda")), *AFTERWARDS, *opts]
+    saved = {} if cfg_file else read_checkpoint(path)
+    cfg = load_cfg(cfg_file, opts) if cfg_file else _own_cfg(path, saved, opts)
+    task = find_task(cfg.TASK)
+    model = build_model(cfg, task.head)
+    load_weights(model, path, may_miss=())
+    names = list(saved.get("class_names", ()))
+    if class_file:
+        names = read_class_file(class_file)
+    if names and len(names) != cfg.MODEL.NUM_CLASSES:
+        raise UserError(
+            f"{class_file or path}: names of {len(names)} classes, but the net has "
+            f"{cfg.MODEL.NUM_CLASSES}"
+        )
+    names = names or [str(k) for k in range(cfg.MODEL.NUM_CLASSES)]
+    return Trained(path, cfg, task, model.to(on).eval(), names, on)
+
+
+def _own_cfg(path: Path, saved: dict, opts: Sequence[str]) -> CfgNode:
+    text = saved.get("cfg")
+    if not isinstance(text, str):
+        raise CheckpointError(
+            f"{path}: carries no config, so it is no checkpoint of a run; name the config of its "
+            "net with --cfg"
+        )
+    try:
+        return load_cfg(path, opts, text)
+    except ConfigError as error:
+        if "command line" in str(error):
+            raise
+        raise CheckpointError(
+            f"{path}: its config is not one of this version; name one with --cfg. {error}"
+        ) from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name}: cannot be used here ({reason})") from error
+    return device

@@ -1,0 +1,191 @@
+"""One video on one page: its clips, what each says alone and with the memory, and why."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cmvl.evaluation.results import rank
+from cmvl.report.explain import PathwayMemory
+from cmvl.report.page import Markup, drawing, join, page, paragraph, text
+from cmvl.report.predict import Scores, VideoPrediction
+from cmvl.report.predictions import clock
+from cmvl.report.trained import Trained
+from cmvl.report.video_figures import draw_affinity, draw_curves, draw_gates
+from cmvl.report.videos import Footage
+
+SHOWN = 5  # classes by name
+FRAMES = 4  # of a clip, in the filmstrip
+COLOURS = ("#3d85c6", "#e08a2e", "#4fa35f", "#cc4b4b", "#8d68b8")
+OTHER = "#9aa3ad"
+STYLE = Markup("""<style>
+.bars { display: grid; grid-template-columns: minmax(90px, max-content) 1fr 52px; gap: 5px 12px;
+        align-items: center; max-width: 620px; }
+.bar { height: 12px; border-radius: 3px; background: #eceff3; overflow: hidden; }
+.bar i { display: block; height: 100%; border-radius: 3px; }
+.strip { display: grid; gap: 14px 9px;
+         grid-template-columns: repeat(auto-fill, minmax(86px, 1fr)); }
+.clip { min-width: 0; max-width: 130px; font-size: 12px; line-height: 1.35; }
+.clip img { width: 100%; border-radius: 4px; margin: 2px 0 6px; }
+.clip b { font-weight: 600; } .clip .bar { height: 5px; margin: 2px 0 6px; }
+.clip div.name { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+</style>""")
+
+
+def write_video_page(
+    path: Path,
+    trained: Trained,
+    footage: Footage,
+    result: VideoPrediction,
+    memories: Sequence[PathwayMemory],
+) -> None:
+    """Self-contained: pictures lie in it, and nothing is loaded from anywhere."""
+    classes = rank(result.scores)[:SHOWN].tolist()
+    colours = dict(zip(classes, COLOURS, strict=False))
+    cfg, info = trained.cfg, result.info
+    lead = (
+        f"{clock(info.frames / info.fps)}, {info.frames} frames of {info.width} x {info.height} at "
+        f"{info.fps:.4g} a second · {cfg.MODEL.BACKBONE}, {cfg.MEMORY.INTERACTION}, "
+        f"{cfg.MEMORY.INFUSION} · {trained.path}"
+    )
+    sections = [
+        ("Prediction", join(STYLE, _prediction(result, colours))),
+        ("Clips", _clips(footage, result, colours)),
+        ("Over time", _curves(result, classes)),
+    ]
+    if any(m.affinity is not None for m in memories):
+        sections.append(("Who reads whom", _affinities(result, memories)))
+    if any(m.gates is not None for m in memories):
+        sections.append(("The gate", _gates(result, memories)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = Path(result.source.path).name
+    path.write_text(page(name, lead, sections), encoding="utf-8", errors="replace")
+
+
+def _name(result: VideoPrediction, c: int) -> str:
+    return result.class_names[c] or str(c)
+
+
+def _prediction(result: VideoPrediction, colours: dict[int, str]) -> Markup:
+    rows = [
+        join(
+            Markup("<div>"), _name(result, c), Markup("</div>"),
+            _bar(result.scores[c], colours[c]), Markup("<div>"), f"{result.scores[c]:.3f}",
+            Markup("</div>"),
+        )
+        for c in colours
+    ]  # fmt: skip
+    alone = result.alone.mean(axis=0)
+    best = int(rank(alone)[0])
+    return join(
+        Markup('<div class="bars">'),
+        *rows,
+        Markup("</div>"),
+        paragraph(
+            f"{len(result.clips)} clips share one memory; their scores are put together as in a "
+            f"test. Without it, every clip by itself, the mean would say {_name(result, best)} "
+            f"({alone[best]:.3f}).",
+            soft=True,
+        ),
+    )
+
+
+def _bar(score: float, colour: str) -> Markup:
+    width = 100 * min(max(float(score), 0), 1)
+    return Markup(f'<div class="bar"><i style="width:{width:.1f}%;background:{colour}"></i></div>')
+
+
+def _clips(footage: Footage, result: VideoPrediction, colours: dict[int, str]) -> Markup:
+    cards = [
+        _card(footage, result, n, colours, times) for n, times in enumerate(result.times.tolist())
+    ]
+    return join(
+        paragraph(
+            "What the net sees of each clip, from its first frame down to its last; what the clip "
+            "says alone, as if it were the whole video, and what it says after the memory.",
+            soft=True,
+        ),
+        Markup('<div class="strip">'),
+        *cards,
+        Markup("</div>"),
+    )
+
+
+def _card(
+    footage: Footage,
+    result: VideoPrediction,
+    n: int,
+    colours: dict[int, str],
+    times: Sequence[float],
+) -> Markup:
+    return join(
+        Markup('<div class="clip"><b>'),
+        f"{n + 1}",
+        Markup('</b> <span class="soft">'),
+        f"{times[0]:.1f}–{times[1]:.1f} s",
+        Markup("</span>"),
+        _filmstrip(footage, n),
+        _verdict("alone", result.alone[n], result, colours),
+        _verdict("with memory", result.clips[n], result, colours),
+        Markup("</div>"),
+    )
+
+
+def _verdict(
+    title: str, scores: Scores, result: VideoPrediction, colours: dict[int, str]
+) -> Markup:
+    c = int(rank(scores)[0])
+    name = f"{scores[c]:.2f} {_name(result, c)}"
+    return join(
+        Markup('<div class="soft">'),
+        title,
+        Markup(f'</div><div class="name" title="{text(name)}">'),
+        name,
+        Markup("</div>"),
+        _bar(scores[c], colours.get(c, OTHER)),
+    )
+
+
+def _filmstrip(footage: Footage, n: int) -> Markup:
+    clip = footage.clips[n, footage.clips.shape[1] // 2]  # (3, T, h, w), the centre crop
+    T = clip.shape[1]
+    chosen = np.unique(np.linspace(0, T - 1, min(T, FRAMES)).round().astype(int))
+    frames = [cv2.resize(clip[:, t].permute(1, 2, 0).numpy(), (112, 112)) for t in chosen]
+    _, data = cv2.imencode(
+        ".jpg", np.concatenate(frames)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]
+    )
+    source = base64.b64encode(data.tobytes()).decode()
+    return Markup(f'<img alt="clip {n + 1}" src="data:image/jpeg;base64,{source}">')
+
+
+def _curves(result: VideoPrediction, classes: Sequence[int]) -> Markup:
+    figure = draw_curves(result, classes, COLOURS)
+    return drawing(figure, "Scores of single clips by the middle of their time.")
+
+
+def _affinities(result: VideoPrediction, memories: Sequence[PathwayMemory]) -> Markup:
+    figure = draw_affinity(memories, result.times)
+    return join(
+        paragraph(
+            "(X_n W_q)(X_m W_k)ᵀ, the mean over all positions: how much clip n (row) takes up of "
+            "what clip m (column) wrote into the memory; below 0, with the opposite sign.",
+            soft=True,
+        ),
+        drawing(figure, "Affinity of clips."),
+    )
+
+
+def _gates(result: VideoPrediction, memories: Sequence[PathwayMemory]) -> Markup:
+    name = _name(result, int(rank(result.scores)[0]))
+    figure = draw_gates(memories, name)
+    return join(
+        paragraph(
+            "Above 0.5 a gate strengthens a channel against the others, below it weakens it. Shown "
+            f"are the channels that move the score of {name} most, and by how much: what their "
+            "gate adds to the logit more than 0.5 would, against the mean of all classes.",
+            soft=True,
+        ),
+        drawing(figure, f"Gates of the strongest channels, and their pull on {name}."),
+    )

@@ -1,0 +1,210 @@
+"""One's own videos: the scores of a test, from a checkpoint alone; odd files; errors."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from trained_nets import NAMES, TINY, write_checkpoint
+
+from cmvl.config import load_cfg
+from cmvl.engine.test import test as run_test
+from cmvl.inference import score_views
+from cmvl.report.predict import load_predictor
+from cmvl.report.predict_job import Job, run_job
+from cmvl.report.trained import load_trained
+from cmvl.report.videos import Failure, Source, find_videos, read_videos
+from cmvl.utils.errors import CheckpointError, DataError, UserError, VideoError
+
+from video_files import pictures, write_frames, write_sound, write_video
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    write_video(folder / "a, b c.mp4", pictures(40, seed=1))
+    write_video(folder / "tall.mp4", pictures(30, 96, 40, seed=2), fps=6)
+    write_video(folder / "one.mp4", 1)
+    write_checkpoint(folder / "run/checkpoints/checkpoint_epoch_00001.pyth")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "opts",
+    [
+        "TEST.NUM_SPATIAL_CROPS 3",
+        "TASK multi_label DATA.ENSEMBLE_METHOD max TEST.DATASET Charades",
+        "MEMORY.INTERACTION NoMemory DATA.TEST_CROP_SIZE 40 TEST.CHUNK 2",
+    ],
+)
+def test_scores_are_those_of_a_test(opts, folder, tmp_path):
+    opts = opts.split()
+    weights = write_checkpoint(tmp_path / "net.pyth", opts)
+    if "multi_label" in opts:
+        rows = ["id,path,frames,length,actions"]
+        rows += [f'{i},"{name}.mp4",,1.0,c000 0 1' for i, name in enumerate(("a, b c", "tall"))]
+    else:
+        rows = ["a, b c.mp4,0", "tall.mp4,1"]
+    (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
+    paths = ["DATA.PATH_TO_DATA_DIR", tmp_path, "DATA.PATH_PREFIX", folder, "OUTPUT_DIR", tmp_path]
+    test_opts = [*TINY, *opts, *map(str, paths), "TEST.CHECKPOINT_FILE_PATH", str(weights)]
+    run_test(load_cfg(None, test_opts))
+    predict = load_predictor(weights, device="cpu")
+    with np.load(tmp_path / "results/scores.npz") as expected:
+        for i, path in enumerate(expected["paths"]):
+            result = predict(path)
+            np.testing.assert_allclose(result.scores, expected["video_scores"][i], atol=1e-6)
+            np.testing.assert_allclose(result.clips, expected["clip_scores"][i], atol=1e-6)
+            assert result.clips.std(axis=0).max() > 1e-4  # clips differ at all
+
+
+def test_alone_is_a_video_of_one_clip(folder):
+    predict = load_predictor(folder / "run")
+    (footage,) = read_videos(predict.trained.cfg, [Source(str(folder / "a, b c.mp4"))])
+    result = predict.predict(footage)
+    for n in range(4):
+        alone = score_views(predict.trained.model, footage.clips[n : n + 1], 1)
+        np.testing.assert_allclose(result.alone[n], alone[0].mean(dim=0).numpy(), atol=1e-6)
+    assert np.abs(result.alone - result.clips).max() > 1e-4
+    # 2 frames over 8; 4 clips from 0 to 3/4 of the 32 possible starts
+    np.testing.assert_allclose(result.times[:2], [[0, 8 / 30], [8 / 30, 16 / 30]])
+    assert result.top(1)[0][0] in NAMES and len(result.top()) == 3
+
+
+def test_finding_videos(tmp_path, monkeypatch):
+    for name in ("b/1.mp4", "a/1.mp4", "a/cover.jpg", "c/d/film 2.MKV", "notes.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    write_frames(tmp_path / "pictures", 2)
+    found = [os.path.relpath(s.path, tmp_path) for s in find_videos([str(tmp_path)])]
+    assert sorted(found) == ["a/1.mp4", "b/1.mp4", "c/d/film 2.MKV", "pictures"]
+    frames = str(tmp_path / "pictures")
+    assert find_videos([frames]) == [Source(frames)]
+    lines = ["a/1.mp4", "b/1.mp4 3", "c/d/film 2.MKV,1", "pictures 2 0", "gone 7.mp4 5", ""]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    expected = [("a/1.mp4", -1), ("b/1.mp4", 3), ("c/d/film 2.MKV", 1), ("pictures", 0)]
+    found = find_videos(["list.csv"])
+    assert [(s.path, s.label) for s in found] == [*expected, ("gone 7.mp4", 5)]
+    assert found[3].frames == 2
+    monkeypatch.chdir("/")
+    assert find_videos([str(tmp_path / "list.csv")])[0].path == str(tmp_path / "a/1.mp4")
+
+
+@pytest.mark.parametrize("place", ["empty.csv", "gone.txt", "nothing"])
+def test_nothing_to_predict(place, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "empty.csv").write_text("\n")
+    with pytest.raises(DataError, match=place):
+        find_videos([str(tmp_path / place)])
+
+
+def predict_tool(*args):
+    command = [sys.executable, str(ROOT / "tools/predict.py"), *map(str, args)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_broken_videos_are_named_and_the_others_go_through(folder, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    write_sound(tmp_path / "sound.mp4")
+    (tmp_path / "text.mp4").write_text("no video")
+    out = tmp_path / "deep/out"
+    videos = [folder / "a, b c.mp4", tmp_path, folder / "one.mp4", folder / "gone.mp4"]
+    result = predict_tool(
+        folder / "run", *videos, "--json", out / "p.json", "--csv", out / "p.csv", "--topk", 2,
+        "--opts", "TEST.NUM_ENSEMBLE_VIEWS", 2,
+    )  # fmt: skip
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    for name, why in (
+        ("empty.mp4", "found 0 bytes"),
+        ("sound.mp4", "found streams of type audio"),
+        ("text.mp4", "no video file"),
+        ("gone.mp4", "nothing there"),
+    ):
+        assert any(name in line and why in line for line in result.stderr.splitlines())
+    assert result.stderr.endswith("4 of 6 videos could not be read\n")
+    assert "a, b c.mp4  (0:01.3, 40 frames)" in result.stdout
+    told = json.loads((out / "p.json").read_text())
+    assert [Path(video["path"]).name for video in told["videos"]] == ["a, b c.mp4", "one.mp4"]
+    assert [Path(f["path"]).name for f in told["failed"]] == [
+        "empty.mp4", "sound.mp4", "text.mp4", "gone.mp4",
+    ]  # fmt: skip
+    video = told["videos"][0]
+    assert len(video["clips"]) == 2 and len(video["top"]) == 2
+    assert {"start", "end", "top", "alone"} == set(video["clips"][0])
+    with (out / "p.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["path"] == str(folder / "a, b c.mp4")
+    assert rows[0]["top1"] == video["top"][0]["name"] in result.stdout
+    assert float(rows[0]["score1"]) == video["top"][0]["score"]
+
+
+def told(folder, job, *places, opts=()):
+    trained = load_trained(folder / "run", opts)
+    return list(run_job(trained, find_videos([str(place) for place in places]), job))
+
+
+def test_clips_on_the_console_and_in_the_csv(folder, tmp_path):
+    job = Job(clips=True, csv=tmp_path / "clips.csv", topk=1)
+    (text,) = told(folder, job, folder / "tall.mp4")
+    assert len(text.splitlines()) == 1 + 1 + 1 + 4 and "0:00.0 - 0:00.2" in text
+    with job.csv.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["start"] for row in rows][0] == "0.0" and len(rows) == 4
+    assert list(rows[0]) == ["path", "start", "end", "top1", "score1", "alone_top1", "alone_score1"]
+
+
+def test_workers_read_ahead_in_order(folder):
+    names = [folder / name for name in ("one.mp4", "gone.mp4", "tall.mp4")]
+    results = told(folder, Job(workers=2), *names)
+    assert "one.mp4" in results[0] and "tall.mp4" in results[2]
+    assert isinstance(results[1], Failure)
+
+
+def test_python_api_raises(folder):
+    with pytest.raises(VideoError, match="gone.mp4: expected a video file, found nothing there"):
+        load_predictor(folder / "run")(folder / "gone.mp4")
+
+
+def test_checkpoints_that_do_not_fit(folder, tmp_path):
+    run, video = folder / "run", folder / "one.mp4"
+    with pytest.raises(CheckpointError, match="3.* in the file, .*5.* in the model"):
+        load_trained(run, ["MODEL.NUM_CLASSES", "5"])
+    with pytest.raises(CheckpointError, match="one.mp4: not a readable torch file"):
+        load_trained(video)
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        load_trained(tmp_path)
+    bare = torch.load(run / "checkpoints/checkpoint_epoch_00001.pyth", weights_only=True)
+    torch.save({"model_state": bare["model_state"]}, tmp_path / "bare.pyth")
+    with pytest.raises(CheckpointError, match="bare.pyth: carries no config.*--cfg"):
+        load_trained(tmp_path / "bare.pyth")
+    foreign = {"model_state": bare["model_state"], "cfg": "MODEL:\n  ARCH: slow\n"}
+    torch.save(foreign, tmp_path / "foreign.pyth")
+    with pytest.raises(CheckpointError, match=r"foreign.pyth: its config is not one .*ARCH"):
+        load_trained(tmp_path / "foreign.pyth")
+    with pytest.raises(UserError, match="NUM_CLASES.*NUM_CLASSES"):
+        load_trained(run, ["MODEL.NUM_CLASES", "5"])
+    with pytest.raises(UserError, match="device nowhere"):
+        load_trained(run, device="nowhere")
+
+
+def test_config_and_names_from_files(folder, tmp_path):
+    state = torch.load(folder / "run/checkpoints/checkpoint_epoch_00001.pyth", weights_only=True)
+    torch.save({"model_state": state["model_state"]}, tmp_path / "bare.pyth")
+    (tmp_path / "net.yaml").write_text(state["cfg"])
+    trained = load_trained(tmp_path / "bare.pyth", cfg_file=str(tmp_path / "net.yaml"))
+    assert trained.class_names == ["0", "1", "2"]
+    (tmp_path / "names.json").write_text('{"c": 2, "a": 0, "b": 1}')
+    trained = load_trained(folder / "run", class_file=str(tmp_path / "names.json"))
+    assert trained.class_names == ["a", "b", "c"]
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    with pytest.raises(UserError, match="names.txt: names of 2 classes, but the net has 3"):
+        load_trained(folder / "run", class_file=str(tmp_path / "names.txt"))

@@ -1,0 +1,120 @@
+"""Windows along a long video: laid out by hand, scored as videos of their own, made into events."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from trained_nets import write_checkpoint
+
+from cmvl.data.dataset import cut_clips
+from cmvl.data.decode import VideoInfo, open_video, probe
+from cmvl.inference import score_views
+from cmvl.report.predict_job import Job, run_job
+from cmvl.report.timeline import Event, Timeline, TimelinePredictor, lay_out
+from cmvl.report.trained import load_trained
+from cmvl.report.videos import Failure, Source
+from cmvl.utils.errors import UserError
+
+from video_files import pictures, write_video
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    write_video(folder / "long.mp4", pictures(150, seed=3))
+    write_checkpoint(folder / "net.pyth", ["TEST.NUM_SPATIAL_CROPS", "3"])
+    return folder
+
+
+def test_layout_by_hand():
+    """10 frames a second, clips of 4 frames: windows of 20 frames every 10, of 3 clips and more."""
+    layout = lay_out(60, 10.0, 4.0, 2.0, 1.0, 3)
+    # 16 frames of room for 2 steps would be 8; the largest step that divides 10 is 5.
+    assert layout.starts.tolist() == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55]
+    assert layout.windows == [(0, 4), (2, 6), (4, 8), (6, 10), (8, 12)]
+    assert layout.spans.tolist() == [[0, 20], [10, 30], [20, 40], [30, 50], [40, 60]]
+
+
+@pytest.mark.parametrize(
+    ("length", "span", "window", "stride", "V"),
+    [
+        (1, 64, 7, 2, 10),
+        (30, 64, 7, 2, 10),
+        (3000, 64, 5, 20, 3),
+        (97, 10, 3, 1, 4),
+        (61, 4, 2, 1, 3),
+    ],
+)
+def test_windows_cover_any_video(length, span, window, stride, V):
+    layout = lay_out(length, 10.0, span, window, stride, V)
+    assert layout.spans[0, 0] == 0 and layout.spans[-1, 1] == length
+    sizes = {b - a for a, b in layout.windows}
+    assert len(sizes) == 1 and sizes.pop() >= (V if length > window * 10 > span else 1)
+    ends = layout.starts[[b - 1 for _, b in layout.windows]] + span
+    assert (ends <= np.maximum(layout.spans[:, 1], span) + 1e-6).all()
+    assert {c for a, b in layout.windows for c in range(a, b)} == set(range(len(layout.starts)))
+
+
+def test_a_window_is_a_video_of_its_own(folder):
+    """Shared clips, one pass of the backbone each: the scores are those of the windows alone."""
+    trained, path = load_trained(folder / "net.pyth"), folder / "long.mp4"
+    predictor = TimelinePredictor(trained, 2.0, 1.0)
+    seen = []
+    trained.model.backbone.register_forward_hook(lambda m, x, y: seen.append(len(x[0])))
+    timeline = predictor(Source(str(path)))
+    layout = lay_out(150, 30.0, 8.0, 2.0, 1.0, 4)
+    assert sum(seen) == 3 * len(layout.starts)
+    indices = predictor.rule.at(layout.starts, 150, 30.0)
+    with open_video(path) as video:
+        views = predictor.transform.views(len(indices), video.info.height, video.info.width)
+        clips = cut_clips(video, indices, views).unflatten(0, (-1, 3))
+    want = [score_views(trained.model, clips[a:b], 8).mean(dim=(0, 1)) for a, b in layout.windows]
+    np.testing.assert_allclose(timeline.scores, torch.stack(want).numpy(), atol=1e-6)
+    assert timeline.times.tolist() == [[0, 2], [1, 3], [2, 4], [3, 5]]
+    assert timeline.scores.std(axis=0).max() > 1e-4
+
+
+def made(scores, several=False):
+    times = np.array([[n, n + 2.0] for n in range(len(scores))])
+    info, source = VideoInfo(10 * (len(scores) + 1), 10.0, 4, 4), Source("v")
+    return Timeline(source, info, ["a", "b", ""], times, np.array(scores), several)
+
+
+def test_events():
+    rows = [[0.9, 0.1, 0], [0.7, 0.3, 0], [0.4, 0.5, 0.1], [0.1, 0.1, 0.8]]
+    assert made(rows).events(0.5) == [
+        Event("a", 0.0, 2.5, pytest.approx(0.8)),  # up to half-way to the next window's middle
+        Event("b", 2.5, 3.5, 0.5),
+        Event("2", 3.5, 5.0, 0.8),
+    ]
+    assert [e.name for e in made(rows).events(0.75)] == ["a", "2"]
+    together = made([[0.9, 0.8, 0], [0.2, 0.9, 0]], several=True).events(0.5)
+    assert together == [Event("a", 0.0, 1.5, 0.9), Event("b", 0.0, 3.0, pytest.approx(0.85))]
+    assert made(rows).events(0.95) == []
+
+
+def test_files_of_windows(folder, tmp_path):
+    trained = load_trained(folder / "net.pyth")
+    sources = [Source(str(folder / "long.mp4")), Source(str(folder / "gone.mp4"))]
+    job = Job(window=2, threshold=0.1, json=tmp_path / "p.json", csv=tmp_path / "p.csv",
+              mp4=tmp_path / "films", topk=1)  # fmt: skip
+    results = list(run_job(trained, sources, job))
+    assert isinstance(results[1], Failure) and "gone.mp4" in results[1].message
+    (video,) = json.loads(job.json.read_text())["videos"]
+    assert [w["start"] for w in video["windows"]] == [0, 1, 2, 3]  # half a window apart
+    assert video["events"][0]["start"] == 0 and video["events"][-1]["end"] == 5
+    with job.csv.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["score"]) for row in rows] == [e["score"] for e in video["events"]]
+    assert f"0:05.0  {rows[-1]['score'][:4]}" in results[0]
+    assert probe(job.mp4 / "long.mp4").frames == 150
+
+
+def test_mistakes(folder):
+    trained = load_trained(folder / "net.pyth", ["DATA.CLIP_RULE", "segments"])
+    with pytest.raises(UserError, match="DATA.CLIP_RULE strided"):
+        TimelinePredictor(trained, 2, 1)(Source(str(folder / "long.mp4")))
+    with pytest.raises(UserError, match="--window -1"):
+        lay_out(10, 10.0, 4.0, -1, 1, 3)
