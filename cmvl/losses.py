@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
+
+from cmvl.utils.distributed import mean_over_ranks
 
 
 class VideoLoss(nn.Module):
@@ -38,7 +41,9 @@ def build_multi_label_loss(cfg: CfgNode) -> VideoLoss:
 class BoxLoss(nn.Module):
     """Binary cross-entropy, the mean over all boxes and classes (Sec. 4.5).
 
-    Every clip of a window counts by its own boxes; there is no video-level term.
+    Every clip of a window counts by its own boxes; there is no video-level term. Of several
+    processes each divides by their mean number of boxes, so that the mean of their losses, and of
+    their gradients, is that over all boxes.
     """
 
     @classmethod
@@ -48,4 +53,5 @@ class BoxLoss(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """logits (R, K), labels (R, K) multi-hot -> scalar; 0 for no boxes at all."""
         total = F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
-        return total / max(1, labels.numel())
+        count = torch.tensor(float(labels.numel()), dtype=total.dtype, device=total.device)
+        return total / mean_over_ranks(count).clamp(min=1)

@@ -4,19 +4,23 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from cmvl.checkpoint import Checkpointer, find_last, load_weights
+from cmvl.checkpoint import Checkpointer, Position, find_last, load_weights
+from cmvl.checkpoint.folder import find_damage
 from cmvl.losses import VideoLoss
 from cmvl.utils.errors import CheckpointError
+from cmvl.utils.runlog import RunLog
 
 from toy import random_clips, toy_model
 
 NO_MEMORY = "MEMORY.INTERACTION NoMemory"
 
 
-def checkpointer(folder, model):
+def checkpointer(folder, model, keep=0):
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    return Checkpointer(folder, model, optimizer, scaler, "A: 1\n")
+    folder.mkdir(exist_ok=True)
+    log = RunLog(folder, 1, torch.device("cpu"))
+    return Checkpointer(folder, model, optimizer, scaler, log, "A: 1\n", keep=keep)
 
 
 def train_steps(ckpt, steps):
@@ -39,47 +43,48 @@ def test_a_resumed_run_continues_to_the_last_bit(tmp_path):
     torch.manual_seed(0)
     first = checkpointer(tmp_path / "cut", toy_model(dropout=0.5))
     losses = train_steps(first, range(3))
-    first.save(epoch=0)
+    first.save(Position(0, 24))
     torch.manual_seed(99)
     second = checkpointer(tmp_path / "cut", toy_model(dropout=0.5))
-    assert second.start(auto_resume=True, init_from="") == 1
+    assert second.start(auto_resume=True, init_from="") == Position(0, 24)
     losses += train_steps(second, range(3, 6))
     assert losses == expected
 
 
 def test_order_of_starting(tmp_path):
-    stage_one = checkpointer(tmp_path / "one", toy_model(opts=NO_MEMORY)).save(epoch=4)
+    stage_one = checkpointer(tmp_path / "one", toy_model(opts=NO_MEMORY)).save(Position(5))
     two = checkpointer(tmp_path / "two", toy_model())
-    assert two.start(auto_resume=True, init_from="") == 0
-    assert two.start(auto_resume=True, init_from=str(stage_one)) == 0
-    two.save(epoch=7)
-    assert two.start(auto_resume=True, init_from=str(stage_one)) == 8
-    assert two.start(auto_resume=False, init_from=str(stage_one)) == 0
+    assert two.start(auto_resume=True, init_from="") == Position()
+    assert two.start(auto_resume=True, init_from=str(stage_one)) == Position()
+    two.save(Position(8))
+    assert two.start(auto_resume=True, init_from=str(stage_one)) == Position(8)
+    assert two.start(auto_resume=False, init_from=str(stage_one)) == Position()
 
 
 def test_a_cut_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     ckpt = checkpointer(tmp_path, toy_model())
-    good = ckpt.save(epoch=0)
+    good = ckpt.save(Position(1))
 
     def torn(state, file):
         file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", torn)
-    with pytest.raises(OSError, match="no space"):
-        ckpt.save(epoch=1)
+    with pytest.raises(CheckpointError, match="no space.*The checkpoints before it are whole"):
+        ckpt.save(Position(2))
+    assert not list((tmp_path / "checkpoints").glob("*.tmp"))
     assert find_last(tmp_path) == good
 
 
 def test_a_run_folder_stands_for_its_last_checkpoint(tmp_path):
     ckpt = checkpointer(tmp_path, toy_model())
-    ckpt.save(epoch=0)
-    last = ckpt.save(epoch=1)
+    ckpt.save(Position(1))
+    last = ckpt.save(Position(1, 16))
     assert str(last) in load_weights(toy_model(), tmp_path, may_miss=())
 
 
 def test_resuming_with_another_model_says_what_to_do(tmp_path):
-    checkpointer(tmp_path, toy_model(opts=NO_MEMORY)).save(epoch=0)
+    checkpointer(tmp_path, toy_model(opts=NO_MEMORY)).save(Position(1))
     other = checkpointer(tmp_path, toy_model())
     with pytest.raises(CheckpointError, match="choose another OUTPUT_DIR"):
         other.start(auto_resume=True, init_from="")
@@ -90,11 +95,45 @@ def test_no_checkpoint_yet(tmp_path):
         find_last(tmp_path)
 
 
-def test_a_checkpoint_without_its_parts_cannot_be_resumed(tmp_path):
+def test_torn_and_foreign_checkpoints_are_passed_over(tmp_path, caplog):
     ckpt = checkpointer(tmp_path, toy_model())
-    path = ckpt.save(epoch=0)
-    state = torch.load(path)
-    del state["optimizer_state"], state["rng_state"]
-    torch.save(state, path)
-    with pytest.raises(CheckpointError, match="it lacks optimizer_state, rng_state; move it away"):
+    first, second, third = (ckpt.save(Position(epoch)) for epoch in (1, 2, 3))
+    third.write_bytes(third.read_bytes()[:-100])  # its checksum tells
+    torch.save({"model_state": ckpt.model.state_dict()}, second)
+    second.with_name(second.name + ".sha256").unlink()
+    with caplog.at_level("WARNING", "cmvl"):
+        assert ckpt.start(auto_resume=True, init_from="") == Position(1)
+    assert "its SHA-256 begins" in caplog.text and "it lacks epoch, videos" in caplog.text
+    assert find_last(tmp_path) == second  # whole, if not a run's
+    first.write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match="none of 3 checkpoints can be resumed"):
         ckpt.start(auto_resume=True, init_from="")
+
+
+def test_a_changed_byte_is_noticed(tmp_path):
+    ckpt = checkpointer(tmp_path, toy_model())
+    path = ckpt.save(Position(1))
+    assert find_damage(path) == ""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert "its SHA-256 begins" in find_damage(path)
+
+
+def test_the_newest_and_the_best_stay(tmp_path):
+    ckpt = checkpointer(tmp_path, toy_model(), keep=2)
+    for epoch, top1 in enumerate([50.0, 70.0, 60.0, 65.0], start=1):
+        ckpt.end_epoch(epoch, saving=True, metrics={"top1": top1})
+    folder = tmp_path / "checkpoints"
+    names = sorted(path.name for path in folder.glob("*.pyth"))
+    assert names == [
+        "checkpoint_best.pyth", "checkpoint_epoch_00003.pyth", "checkpoint_epoch_00004.pyth"
+    ]  # fmt: skip
+    best = torch.load(folder / "checkpoint_best.pyth")
+    assert best["epoch"] == 1 and best["best"] == {"metric": "top1", "value": 70.0, "epoch": 2}
+    assert len(list(folder.iterdir())) == 6  # each with its checksum, nothing else
+    assert all(find_damage(path) == "" for path in folder.glob("*.pyth"))
+    again = checkpointer(tmp_path, toy_model(), keep=2)
+    again.start(auto_resume=True, init_from="")
+    again.end_epoch(5, saving=False, metrics={"top1": 69.0})
+    assert torch.load(folder / "checkpoint_best.pyth")["epoch"] == 1

@@ -89,19 +89,33 @@ def test_memory_norm_needs_two_videos():
 
 
 @pytest.mark.parametrize(
-    ("B", "N", "strategy", "videos", "scale"),
+    ("B", "N", "strategy", "ranks", "passes", "videos", "scale"),
     [
-        (64, 1, "batch_reduction", 64, 1.0),
-        (64, 4, "batch_reduction", 16, 0.25),  # the paper's example, Sec. 3.3
-        (64, 5, "batch_reduction", 13, 13 / 64),
-        (64, 5, "multi_iteration", 64, 1.0),
-        (5, 4, "batch_reduction", 1, 0.2),
+        (64, 1, "batch_reduction", 1, 1, 64, 1.0),
+        (64, 4, "batch_reduction", 1, 1, 16, 0.25),  # the paper's example, Sec. 3.3
+        (64, 4, "batch_reduction", 8, 1, 2, 0.25),  # and on its 8 GPUs
+        (64, 5, "batch_reduction", 1, 1, 13, 13 / 64),
+        (64, 5, "batch_reduction", 8, 1, 2, 16 / 64),
+        (64, 5, "batch_reduction", 2, 2, 3, 12 / 64),
+        (64, 5, "multi_iteration", 1, 1, 64, 1.0),
+        (64, 5, "multi_iteration", 8, 4, 2, 1.0),
+        (60, 5, "multi_iteration", 8, 1, 8, 64 / 60),
+        (5, 4, "batch_reduction", 1, 1, 1, 0.2),
     ],
 )
-def test_batch_plan(B, N, strategy, videos, scale):
+def test_batch_plan(B, N, strategy, ranks, passes, videos, scale):
     opts = f"TRAIN.BATCH_SIZE {B} VIDEO.NUM_CLIPS {N} VIDEO.STRATEGY {strategy}".split()
-    plan = batch_plan(load_cfg(None, opts))
+    plan = batch_plan(load_cfg(None, [*opts, "SOLVER.ACCUM_ITERS", str(passes)]), ranks)
     assert (plan.videos, plan.clips, plan.lr_scale) == (videos, N, scale)
+    assert plan.step_videos == videos * ranks * passes
+
+
+def test_batch_plan_says_how_it_came_about():
+    opts = ["TRAIN.BATCH_SIZE", "64", "VIDEO.NUM_CLIPS", "5", "SOLVER.ACCUM_ITERS", "2"]
+    assert str(batch_plan(load_cfg(None, opts), 4)) == (
+        "2 videos x 5 clips x 4 processes x 2 passes = 16 videos a step, batch reduction: "
+        "round(64 / 5 / 4 / 2) videos, learning rate x 16/64"
+    )
 
 
 def test_every_key_is_read_somewhere():

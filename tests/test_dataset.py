@@ -8,7 +8,6 @@ import torch
 
 from cmvl.config import get_cfg
 from cmvl.data import build_loader, dataset
-from cmvl.data.build import EpochSampler
 from cmvl.data.dataset import VideoDataset
 from cmvl.data.decode import Video, open_video
 from cmvl.data.frames import open_source
@@ -260,13 +259,3 @@ def test_list_shorter_than_a_step(videos, tmp_path):
 def test_unknown_data_set(tmp_path):
     with pytest.raises(DataError, match="no data set is registered as 'Kinetic'; .*Kinetics"):
         build_loader(loader_cfg(tmp_path, TRAIN__DATASET="Kinetic"), "train")
-
-
-def test_sampler_is_a_function_of_seed_and_epoch():
-    sampler, again = EpochSampler(50, 3), EpochSampler(50, 3)
-    assert list(sampler) == list(again) and len(sampler) == 50
-    assert sorted(index for _, index in sampler) == list(range(50))
-    sampler.set_epoch(1)
-    assert {epoch for epoch, _ in sampler} == {1}
-    assert [i for _, i in sampler] != [i for _, i in again]
-    assert list(EpochSampler(50, 4)) != list(again)

@@ -1,75 +1,145 @@
-"""Checkpoints of a run: written whole or not at all, resumed exactly; and weights to start from.
+"""A run's own checkpoints: everything needed to go on as if nothing had happened.
 
-A checkpoint is one `torch.save` of a dict with `epoch` (0-based, just finished), `model_state`,
-`optimizer_state`, `scaler_state`, `rng_state`, `cfg` (YAML text) and, where the data set tells
-them, `class_names`.
+A checkpoint is one `torch.save` of a dict: `epoch` (the last whole one, 0-based; -1 for none),
+`videos` (how many of the next epoch are behind us, over all processes), `model_state`,
+`optimizer_state`, `scaler_state`, `best` (metric, value and epoch of the best validation),
+`per_rank` (random states and what is pending for the log, of each process), `log_bytes`, `cfg`
+(YAML text) and, where the data set tells them, `class_names`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from cmvl.checkpoint.folder import checkpoint_path, checkpoints, write_whole
+from cmvl.checkpoint.folder import (
+    BEST,
+    add_name,
+    checkpoint_path,
+    checkpoints,
+    find_damage,
+    keep_newest,
+    write_whole,
+)
 from cmvl.checkpoint.formats import read_checkpoint
+from cmvl.checkpoint.random_state import random_state, set_random_state
 from cmvl.checkpoint.weights import load_weights
+from cmvl.utils.distributed import broadcast, gather, is_main, rank, world_size
 from cmvl.utils.errors import CheckpointError
 from cmvl.utils.logging import logger
+from cmvl.utils.runlog import RunLog
 
-PARTS = ("epoch", "model_state", "optimizer_state", "scaler_state", "rng_state")
+PARTS = ("epoch", "videos", "model_state", "optimizer_state", "scaler_state", "best", "per_rank")
+
+
+@dataclass(frozen=True)
+class Position:
+    """`epoch` whole epochs and `videos` of the next one are behind us."""
+
+    epoch: int = 0
+    videos: int = 0
 
 
 class Checkpointer:
-    """Saves to OUTPUT_DIR/checkpoints and finds the way to start."""
+    """Saves to OUTPUT_DIR/checkpoints and finds the way to start. All processes call it alike."""
 
     def __init__(
         self,
         output_dir: Path,
         model: nn.Module,
         optimizer: Optimizer,
-        scaler: torch.amp.GradScaler,
+        scaler,
+        log: RunLog,
         cfg_text: str,
         class_names: Sequence[str] = (),
+        keep: int = 0,
     ):
+        """`keep`: how many of the newest stay besides the best one; 0: all."""
         self.output_dir, self.cfg_text, self.class_names = output_dir, cfg_text, class_names
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
+        self.log, self.keep = log, keep
+        self.best: dict[str, str | float | int] = {}
 
-    def start(self, auto_resume: bool, init_from: str) -> int:
-        """The epoch to begin with. In this order: resume this run; `init_from`; from scratch."""
-        last = checkpoints(self.output_dir)[-1:] if auto_resume else []
-        if last:
-            return self._resume(last[0])
+    def start(self, auto_resume: bool, init_from: str) -> Position:
+        """Where to begin. In this order: resume this run; `init_from`; from scratch."""
+        # The main process looks: the others may see a shared disk a moment later.
+        newest = broadcast(str(self._newest() or "") if auto_resume and is_main() else "")
+        if newest:
+            return self._resume(Path(newest))
         if init_from:
             logger.info(load_weights(self.model, init_from, may_miss=("memory.",)))
-        return 0
+        return Position()
 
-    def save(self, epoch: int) -> Path:
-        """Write the checkpoint of the epoch just finished."""
+    def save(self, position: Position) -> Path:
+        """Write the checkpoint of `position`, and let go of the oldest."""
+        path = checkpoint_path(self.output_dir, position.epoch, position.videos)
+        self._write(path, position)
+        if is_main():
+            keep_newest(self.output_dir, self.keep)
+        return path
+
+    def end_epoch(self, epochs: int, saving: bool, metrics: Mapping[str, float]) -> None:
+        """After `epochs` whole ones: write the checkpoint if `saving`, and if it is the best.
+
+        The best has the highest first metric of all validations.
+        """
+        path = checkpoint_path(self.output_dir, epochs)
+        best = path.with_name(BEST)
+        if broadcast(self._is_best(metrics, epochs)):
+            self._write(best, Position(epochs))
+            if saving and is_main():
+                add_name(best, path)
+        elif saving:
+            self._write(path, Position(epochs))
+        if is_main():
+            keep_newest(self.output_dir, self.keep)
+
+    def _is_best(self, metrics: Mapping[str, float], epochs: int) -> bool:
+        name, value = next(iter(metrics.items()), ("", 0.0))
+        if not name or (self.best and not value > self.best["value"]):
+            return False
+        self.best = {"metric": name, "value": float(value), "epoch": epochs}
+        return True
+
+    def _write(self, path: Path, position: Position) -> None:
+        per_rank = gather({"random": random_state(), "log": self.log.pending()})
+        if not is_main():
+            return
         state = {
-            "epoch": epoch,
+            "epoch": position.epoch - 1,
+            "videos": position.videos,
             "model_state": self.model.state_dict(),
             "optimizer_state": self.optimizer.state_dict(),
             "scaler_state": self.scaler.state_dict(),
-            "rng_state": _rng_state(),
+            "best": self.best,
+            "per_rank": per_rank,
+            "log_bytes": self.log.size(),
             "cfg": self.cfg_text,
         }
         if self.class_names:
             state["class_names"] = list(self.class_names)
-        path = checkpoint_path(self.output_dir, epoch)
         write_whole(state, path)
         logger.info("saved %s", path)
-        return path
 
-    def _resume(self, path: Path) -> int:
-        state = read_checkpoint(path)
-        missing = [part for part in PARTS if part not in state]
-        if missing:
+    def _newest(self) -> Path | None:
+        """The newest checkpoint that is whole and a run's; others are passed over aloud."""
+        found = checkpoints(self.output_dir)
+        for path in reversed(found):
+            if not (trouble := find_damage(path) or _find_gaps(path)):
+                return path
+            logger.warning("%s: cannot be resumed, %s; the one before it is tried", path, trouble)
+        if found:
             raise CheckpointError(
-                f"{path}: cannot resume, it lacks {', '.join(missing)}; move it away, or "
-                "set TRAIN.AUTO_RESUME False and TRAIN.INIT_FROM to it"
+                f"{self.output_dir / 'checkpoints'}: none of {len(found)} checkpoints can be "
+                f"resumed. Of the last one tried: {trouble}. Move them away, or set "
+                "TRAIN.AUTO_RESUME False and TRAIN.INIT_FROM to one"
             )
+        return None
+
+    def _resume(self, path: Path) -> Position:
+        state = read_checkpoint(path)
         try:
             self.model.load_state_dict(state["model_state"])
             self.optimizer.load_state_dict(state["optimizer_state"])
@@ -79,16 +149,30 @@ class Checkpointer:
                 f"another OUTPUT_DIR, or set TRAIN.AUTO_RESUME False. {error}"
             ) from error
         self.scaler.load_state_dict(state["scaler_state"])
-        _set_rng_state(state["rng_state"])
-        logger.info("resumed %s after epoch %d", path, state["epoch"] + 1)
-        return state["epoch"] + 1
+        self.best = state["best"]
+        self.log.cut(state["log_bytes"])
+        position = Position(state["epoch"] + 1, state["videos"])
+        logger.info(
+            "resumed %s after %d epochs and %d videos", path, position.epoch, position.videos
+        )
+        if len(state["per_rank"]) == world_size():
+            mine = state["per_rank"][rank()]
+            set_random_state(mine["random"])
+            self.log.take_up(mine["log"])
+        else:
+            logger.info(
+                "%d processes wrote it, %d go on: at the same video, with new random numbers",
+                len(state["per_rank"]),
+                world_size(),
+            )
+        return position
 
 
-def _rng_state() -> dict[str, Tensor | list[Tensor]]:
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
-
-
-def _set_rng_state(state: dict) -> None:
-    torch.set_rng_state(state["cpu"])
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+def _find_gaps(path: Path) -> str:
+    """Why a file is no checkpoint of a run; "" if it is one."""
+    try:
+        state = read_checkpoint(path)
+    except CheckpointError as error:
+        return str(error)
+    missing = [part for part in PARTS if part not in state]
+    return f"it lacks {', '.join(missing)}" if missing else ""

@@ -7,8 +7,13 @@ _C = CN()
 _C.TASK = "classification"  # row of cmvl/tasks.py
 _C.OUTPUT_DIR = "./output"  # config, logs, checkpoints and results go here
 _C.RNG_SEED = 0  # seeds weights, data order and augmentation
-_C.NUM_GPUS = 1  # 0: run on the CPU; 1: run on one GPU
+_C.NUM_GPUS = 1  # GPUs of this machine, a process each; 0: run on the CPU
 _C.LOG_PERIOD = 10  # iterations between two log lines
+
+_C.DIST = CN()
+_C.DIST.PROCESSES = 0  # on this machine; 0: one per GPU, one on a CPU
+_C.DIST.MEETING = 300.0  # seconds to wait for all processes to come
+_C.DIST.TIMEOUT = 1800.0  # seconds after which a process that does not answer ends the run
 
 _C.TRAIN = CN()
 _C.TRAIN.ENABLE = True  # train?
@@ -17,9 +22,11 @@ _C.TRAIN.BATCH_SIZE = 64  # B, the clips of one step; under batch reduction B / 
 _C.TRAIN.EVAL_PERIOD = 1  # epochs between two validations; 0: never
 _C.TRAIN.EVAL_VIEWS = 5  # uniform centre-crop clips per video in these validations
 _C.TRAIN.CHECKPOINT_PERIOD = 1  # epochs between two checkpoints
+_C.TRAIN.CHECKPOINT_MINUTES = 30.0  # and minutes, within an epoch; 0: only at ends of epochs
+_C.TRAIN.CHECKPOINT_KEEP = 3  # newest checkpoints that stay, besides the best; 0: all
 _C.TRAIN.AUTO_RESUME = True  # continue from the last checkpoint in OUTPUT_DIR
 _C.TRAIN.INIT_FROM = ""  # weights to start from (stage one); ours or PySlowFast's
-_C.TRAIN.MIXED_PRECISION = False  # float16 autocast with a gradient scaler, on a GPU
+_C.TRAIN.PRECISION = "auto"  # float32 | bfloat16 | float16 (scaled); auto: bfloat16 where fast
 
 _C.TEST = CN()
 _C.TEST.ENABLE = True  # test after training (or alone)?
@@ -28,6 +35,7 @@ _C.TEST.CHECKPOINT_FILE_PATH = ""  # weights to test; "": the last checkpoint in
 _C.TEST.NUM_ENSEMBLE_VIEWS = 10  # V, uniformly spaced clips of a video
 _C.TEST.NUM_SPATIAL_CROPS = 3  # S, crops of each of these clips (1: centre, 3: along the long side)
 _C.TEST.CHUNK = 10  # views per forward pass; lower it when memory is short, same result
+_C.TEST.PRECISION = "float32"  # as TRAIN.PRECISION, for tests
 _C.TEST.SKIP_BROKEN = False  # True: list unreadable videos in the results instead of stopping
 
 _C.DATA = CN()
@@ -83,6 +91,9 @@ _C.MODEL.NUM_CLASSES = 400  # K
 _C.MODEL.DROPOUT_RATE = 0.5  # before the classifier
 _C.MODEL.FREEZE_BACKBONE = False  # train memory and head alone (Table 2a)
 _C.MODEL.FREEZE = []  # patterns of parameter names that do not learn, e.g. ["backbone.s1.*"]
+_C.MODEL.COMPILE = False  # torch.compile for backbone and memory
+_C.MODEL.CHANNELS_LAST = False  # the backbone's weights and maps with channels innermost
+_C.MODEL.TF32 = True  # TensorFloat-32 in float32 convolutions on a GPU
 _C.MODEL.FC_INIT_STD = 0.01  # standard deviation of the classifier's initial weights
 
 _C.RESNET = CN()
@@ -139,6 +150,7 @@ _C.TORCHVISION.WEIGHTS = ""  # torchvision's name of pretrained weights, e.g. DE
 _C.BN = CN()
 _C.BN.USE_PRECISE_STATS = False  # re-estimate the running statistics before every validation
 _C.BN.NUM_BATCHES_PRECISE = 200  # batches used for it
+_C.BN.SYNC = False  # statistics over the clips of all processes, not of each
 _C.BN.FROZEN = False  # the backbone's norms neither learn nor move their statistics
 _C.BN.WEIGHT_DECAY = 0.0  # weight decay of normalisation parameters
 
@@ -157,6 +169,8 @@ _C.SOLVER.DAMPENING = 0.0  # of SGD
 _C.SOLVER.NESTEROV = True  # of SGD
 _C.SOLVER.WEIGHT_DECAY = 1e-4  # of everything but normalisation parameters
 _C.SOLVER.CLIP_GRAD_L2NORM = 0.0  # largest gradient norm; 0: no limit
+_C.SOLVER.ACCUM_ITERS = 1  # backward passes a step; B is spread over them
+_C.SOLVER.NONFINITE = 0  # steps with a loss that is no number to skip before a run stops
 
 
 def get_cfg() -> CN:

@@ -1,4 +1,4 @@
-"""From a YAML file and KEY VALUE pairs to one frozen, checked config; and the plan of a batch."""
+"""From a YAML file and KEY VALUE pairs to one frozen, checked config."""
 
 import ast
 import difflib
@@ -20,6 +20,11 @@ MOVED = {
     "MODEL.MODEL_NAME": "MODEL.BACKBONE",
     "TRAIN.CHECKPOINT_FILE_PATH": "TRAIN.INIT_FROM",
     "TEST.BATCH_SIZE": "TEST.CHUNK",
+    "TRAIN.MIXED_PRECISION": "TRAIN.PRECISION",
+    "NUM_SHARDS": "--num_shards (of tools/run_net.py)",
+    "SHARD_ID": "--shard_id (of tools/run_net.py)",
+    "BN.NUM_SYNC_DEVICES": "BN.SYNC",
+    "BN.NORM_TYPE": "BN.SYNC",
 }
 
 
@@ -45,7 +50,7 @@ def load_cfg(
     settings += _from_pairs(opts)
     complaints = [text for setting in settings for text in _apply(cfg, setting)]
     if not complaints:
-        complaints = validate(cfg, batch_plan(cfg).videos if cfg.VIDEO.NUM_CLIPS > 0 else 0)
+        complaints = validate(cfg)
     if complaints:
         raise ConfigError("\n".join(complaints))
     cfg.freeze()
@@ -150,30 +155,3 @@ def _keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{name}.")
         else:
             yield prefix + name
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """What one step of this process holds (Sec. 3.3)."""
-
-    videos: int
-    clips: int  # N of each video
-    lr_scale: float  # linear scaling rule: independent videos against the budget B
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.videos} videos x {self.clips} clips a step, {self.reason}"
-
-
-def batch_plan(cfg: CfgNode) -> BatchPlan:
-    """How `TRAIN.BATCH_SIZE`, the clip budget B, is spent.
-
-    Batch reduction takes round(B / N) videos and scales the learning rate by videos / B, since a
-    step then sees that many independent samples; multi-iteration takes B videos, unscaled.
-    """
-    B, N = cfg.TRAIN.BATCH_SIZE, cfg.VIDEO.NUM_CLIPS
-    if cfg.VIDEO.STRATEGY == "multi_iteration":
-        return BatchPlan(B, N, 1.0, f"multi-iteration: all B = {B} videos, learning rate unscaled")
-    videos = max(1, round(B / N))
-    reason = f"batch reduction: round({B} / {N}) videos, learning rate x {videos}/{B}"
-    return BatchPlan(videos, N, videos / B, reason)

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from fvcore.common.config import CfgNode
 
+from cmvl.config.plan import batch_plan
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CHOICES = {
     "VIDEO.STRATEGY": ("batch_reduction", "multi_iteration"),
     "MEMORY.NORM": ("batch", "batch_each", "layer", "none"),
@@ -14,7 +17,8 @@ CHOICES = {
     "DATA.BACKEND": ("pyav", "torchcodec"),
     "DATA.CLIP_RULE": ("auto", "span", "strided", "segments"),
     "AVA.EVALUATOR": ("pyslowfast", "activitynet_2018", "activitynet_2019", "activitynet_2020"),
-    "NUM_GPUS": (0, 1),
+    "TRAIN.PRECISION": PRECISIONS,
+    "TEST.PRECISION": PRECISIONS,
 }
 AT_LEAST_ONE = (
     "TRAIN.BATCH_SIZE",
@@ -31,13 +35,23 @@ AT_LEAST_ONE = (
     "MEMORY.REDUCTION",
     "MODEL.NUM_CLASSES",
     "SOLVER.MAX_EPOCH",
+    "SOLVER.ACCUM_ITERS",
     "LOG_PERIOD",
+)
+NOT_NEGATIVE = (
+    "NUM_GPUS",
+    "DIST.PROCESSES",
+    "TRAIN.CHECKPOINT_MINUTES",
+    "TRAIN.CHECKPOINT_KEEP",
+    "SOLVER.NONFINITE",
+    "SOLVER.CLIP_GRAD_L2NORM",
 )
 
 
-def validate(cfg: CfgNode, videos: int) -> list[str]:
-    """What is wrong with the whole; empty when nothing is. `videos` is the batch plan's."""
-    return [*_values(cfg), *_clip_budget(cfg, videos), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
+def validate(cfg: CfgNode) -> list[str]:
+    """What is wrong with the whole, however many processes there will be."""
+    wrong = list(_values(cfg))
+    return wrong or [*find_lack(cfg), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
 
 
 def _get(cfg: CfgNode, key: str) -> object:
@@ -53,24 +67,33 @@ def _values(cfg: CfgNode) -> Iterator[str]:
     for key in AT_LEAST_ONE:
         if _get(cfg, key) < 1:
             yield f"{key} is {_get(cfg, key)}; it must be 1 or more"
+    for key in NOT_NEGATIVE:
+        if _get(cfg, key) < 0:
+            yield f"{key} is {_get(cfg, key)}; it must be 0 or more"
 
 
-def _clip_budget(cfg: CfgNode, videos: int) -> Iterator[str]:
+def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
+    """What the clip budget is too small for, in training by `ranks` processes."""
     B, N = cfg.TRAIN.BATCH_SIZE, cfg.VIDEO.NUM_CLIPS
-    reduced = cfg.VIDEO.STRATEGY == "batch_reduction"
-    if cfg.TRAIN.ENABLE and reduced and 0 < B < N:
+    if not cfg.TRAIN.ENABLE:
+        return
+    plan, reduced = batch_plan(cfg, ranks), cfg.VIDEO.STRATEGY == "batch_reduction"
+    if reduced and B < N:
         yield (
             f"TRAIN.BATCH_SIZE {B} is the clip budget of a step and does not hold one video of "
             f"VIDEO.NUM_CLIPS {N} clips: set TRAIN.BATCH_SIZE to {2 * N} or more, or "
             "VIDEO.STRATEGY multi_iteration"
         )
+        return
+    together = plan.videos * (ranks if cfg.BN.SYNC else 1)
     gated = cfg.MEMORY.INTERACTION != "NoMemory" and cfg.MEMORY.INFUSION == "FeatureGating"
-    if cfg.TRAIN.ENABLE and gated and cfg.MEMORY.NORM.startswith("batch") and videos == 1 <= B:
-        mend = 2 * N if reduced else 2
+    if gated and cfg.MEMORY.NORM.startswith("batch") and together == 1:
+        mend = 2 * ranks * plan.passes * (N if reduced else 1)
+        sync = "BN.SYNC True, " if ranks > 1 else ""
         yield (
-            f"MEMORY.NORM {cfg.MEMORY.NORM} takes its statistics over the videos of a step, and "
-            f"TRAIN.BATCH_SIZE {B} with VIDEO.NUM_CLIPS {N} makes 1 video: set TRAIN.BATCH_SIZE "
-            f"to {mend} or more, or MEMORY.NORM layer"
+            f"MEMORY.NORM {cfg.MEMORY.NORM} takes its statistics over the videos of a step in one "
+            f"process, and TRAIN.BATCH_SIZE {B} with VIDEO.NUM_CLIPS {N} makes 1 video: set {sync}"
+            f"TRAIN.BATCH_SIZE to {mend} or more, or MEMORY.NORM layer"
         )
 
 

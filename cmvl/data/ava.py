@@ -127,6 +127,10 @@ class Ava(VideoDataset):
             f"{2 * w + 1} at {stride} s"
         )
 
+    def shard(self, rank: int, ranks: int) -> NDArray[np.int64]:
+        """Whole videos: a window's memory is gathered in one process."""
+        return np.flatnonzero(np.unique(self.records.video, return_inverse=True)[1] % ranks == rank)
+
     def _keyframes(self, split: str) -> KeyFrames:
         """Training: every key frame with boxes. Tests: those and all that their windows hold."""
         video, second = self.table.keyframes()

@@ -12,6 +12,7 @@ from cmvl.data.dataset import VideoDataset
 from cmvl.data.loader import EpochSampler, VideoLoader
 from cmvl.data.transforms import EvalTransform, TrainTransform
 from cmvl.structures import collate
+from cmvl.utils.distributed import rank, world_size
 from cmvl.utils.errors import DataError
 
 DATASETS = Registry("DATASETS")
@@ -59,25 +60,27 @@ def build_options(cfg: CfgNode, split: str, rule: str = "span") -> dict[str, Any
 
 
 def build_loader(cfg: CfgNode, split: str) -> VideoLoader:
-    """Batches of a split.
+    """This process's batches of a split.
 
-    train: the batch plan's videos a step, shuffled anew by `loader.sampler.set_epoch(epoch)`, the
-    incomplete last batch left out. val, test: one video a step, in the order of the list.
+    train: the batch plan's videos a pass, shuffled anew by `loader.sampler.set_epoch(epoch)`. val,
+    test: one video a batch, in the order of the list; each is in exactly one process.
     """
     dataset = build_dataset(cfg, split)
-    train = split == "train"
-    videos = batch_plan(cfg).videos if train else 1
-    if len(dataset) < videos:
-        raise DataError(
-            f"{dataset.records.list_file}: the list has {len(dataset)} videos, a step takes "
-            f"{videos} (TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE}, VIDEO.NUM_CLIPS "
-            f"{cfg.VIDEO.NUM_CLIPS}); lower TRAIN.BATCH_SIZE or list more videos"
-        )
+    videos, sampler = 1, dataset.shard(rank(), world_size())
+    if split == "train":
+        plan, ranks = batch_plan(cfg, world_size()), world_size()
+        videos = plan.videos
+        sampler = EpochSampler(len(dataset), cfg.RNG_SEED, videos, rank(), ranks, plan.passes)
+        if not sampler.steps:
+            raise DataError(
+                f"{dataset.records.list_file}: the list has {len(dataset)} videos, a step takes "
+                f"{sampler.step_videos} (TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE}, VIDEO.NUM_CLIPS "
+                f"{cfg.VIDEO.NUM_CLIPS}); lower TRAIN.BATCH_SIZE or list more videos"
+            )
     return VideoLoader(
         dataset,
         batch_size=videos,
-        sampler=EpochSampler(len(dataset), cfg.RNG_SEED) if train else None,
-        drop_last=train,
+        sampler=sampler,
         collate_fn=collate,
         num_workers=cfg.DATA_LOADER.NUM_WORKERS,
         timeout=cfg.DATA_LOADER.TIMEOUT,

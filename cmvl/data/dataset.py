@@ -6,7 +6,7 @@ workers nor the order of reading changes a clip.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -65,6 +65,10 @@ class VideoDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def shard(self, rank: int, ranks: int) -> Sequence[int]:
+        """The items of process `rank` of `ranks`: each is in exactly one, in rising order."""
+        return range(rank, len(self), ranks)
 
     def __str__(self) -> str:
         clips = self.num_clips if self.split == "train" else self.views

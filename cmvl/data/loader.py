@@ -1,5 +1,6 @@
 """The order of videos, and a loader that says which file it was when a worker dies or hangs."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,25 +12,52 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from cmvl.structures import VideoBatch
 from cmvl.utils.errors import DataError, UserError
+from cmvl.utils.signals import as_in_a_worker
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Keys (epoch, index) of one pass over `length` videos, shuffled by (seed, epoch) alone."""
+    """Keys (epoch, index) of one pass over `length` videos, shuffled by (seed, epoch) alone.
 
-    def __init__(self, length: int, seed: int):
-        self.length, self.seed, self.epoch = length, seed, 0
+    A step takes the next `step_videos` of this order, whatever the number of processes: process
+    `rank` of `ranks` takes its part of them, `passes` times `videos` for as many backward passes.
+    What is left at the end and makes no step is left out.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(
+        self, length: int, seed: int, videos: int, rank: int = 0, ranks: int = 1, passes: int = 1
+    ):
+        self.length, self.seed, self.videos = length, seed, videos
+        self.rank, self.ranks, self.passes = rank, ranks, passes
+        self.step_videos = videos * ranks * passes
+        self.steps = length // self.step_videos  # of a whole epoch
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Go on in `epoch` after its first `start` videos, over all processes."""
+        self.epoch, self.start = epoch, start
+
+    def place(self, i: int) -> int:
+        """Videos of this epoch behind us after i more steps."""
+        return self.start + i * self.step_videos
+
+    def end(self) -> int:
+        """Videos behind us when no further step fits into this epoch."""
+        return self.place(self.steps_left())
+
+    def steps_left(self) -> int:
+        return (self.length - self.start) // self.step_videos
 
     def __len__(self) -> int:
-        return self.length
+        return self.steps_left() * self.videos * self.passes
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         # The length as a third number: (seed, epoch, index) are the seeds of the items.
         rng = np.random.default_rng([self.seed, self.epoch, self.length])
-        order = rng.permutation(self.length)
-        return ((self.epoch, index) for index in order.tolist())
+        order = rng.permutation(self.length)[self.start :]
+        order = order[: self.steps_left() * self.step_videos]
+        mine = order.reshape(-1, self.passes, self.ranks, self.videos)[:, :, self.rank]
+        epoch = self.epoch
+        return ((epoch, index) for index in mine.ravel().tolist())
 
 
 @contextmanager
@@ -67,7 +95,7 @@ class VideoLoader(DataLoader):
             dataset,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_start_worker,
             generator=torch.Generator(),  # or each pass would draw from the model's random numbers
             **options,
         )
@@ -81,9 +109,17 @@ class VideoLoader(DataLoader):
             if "DataLoader" not in str(error):
                 raise
             message = self._accusation(str(error))
-            self._iterator._shutdown_workers()  # waits 5 s for one that hangs, then ends it
-            self._iterator = None
+            self._kill_workers()
             raise DataError(message) from error
+
+    def _kill_workers(self) -> None:
+        """One that hangs would not hear anything milder."""
+        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's would raise for each
+        for worker in self._iterator._workers:
+            worker.kill()
+        self._iterator._shutdown_workers()
+        self._iterator = None
+        signal.signal(signal.SIGCHLD, before)
 
     def _accusation(self, reason: str) -> str:
         """Which workers held which files, the dead ones first."""
@@ -105,8 +141,9 @@ class VideoLoader(DataLoader):
         return "\n".join([f"loading stopped: {reason}", *lines, hint])
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     """Workers are the parallelism; threads inside them only take each other's time."""
+    as_in_a_worker()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 

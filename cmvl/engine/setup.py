@@ -10,24 +10,48 @@ from fvcore.common.config import CfgNode
 
 from cmvl import __version__
 from cmvl.config import dump_cfg
+from cmvl.utils.distributed import is_main, rank, world_size
 from cmvl.utils.errors import ConfigError
+from cmvl.utils.launch import Crew
 from cmvl.utils.logging import logger, setup_logging
+
+
+def build_crew(cfg: CfgNode, shards: int = 1, shard: int = 0, meeting_point: str = "") -> Crew:
+    """The processes a config asks for: on each of `shards` machines one per GPU, or one."""
+    return Crew(
+        processes=cfg.DIST.PROCESSES or max(1, cfg.NUM_GPUS),
+        gpu=cfg.NUM_GPUS > 0,
+        shards=shards,
+        shard=shard,
+        meeting_point=meeting_point,
+        timeout=cfg.DIST.TIMEOUT,
+        meeting=cfg.DIST.MEETING,
+    )
 
 
 def setup(cfg: CfgNode, job: str) -> torch.device:
     """Start a job ("train" or "test") in OUTPUT_DIR and return the device it runs on."""
     output_dir = Path(cfg.OUTPUT_DIR)
     setup_logging(output_dir)
-    dump_cfg(cfg, output_dir / f"config_{job}.yaml")
+    if is_main():
+        dump_cfg(cfg, output_dir / f"config_{job}.yaml")
     device = _device(cfg)
     random.seed(cfg.RNG_SEED)
     np.random.seed(cfg.RNG_SEED)
     torch.manual_seed(cfg.RNG_SEED)
+    torch.backends.cudnn.allow_tf32 = cfg.MODEL.TF32
     gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if gpu else f"CPU, {torch.get_num_threads()} threads"
-    logger.info("cmvl %s, torch %s, %s", __version__, torch.__version__, name)
+    together = f"{world_size()} processes, each on " if world_size() > 1 else ""
+    logger.info("cmvl %s, torch %s, %s%s", __version__, torch.__version__, together, name)
     logger.info("%s in %s", job, output_dir.resolve())
     return device
+
+
+def setup_own_numbers(cfg: CfgNode) -> None:
+    """From here on every process draws random numbers of its own; the weights are drawn by now."""
+    if rank():
+        torch.manual_seed(cfg.RNG_SEED + rank())
 
 
 def _device(cfg: CfgNode) -> torch.device:
@@ -35,11 +59,12 @@ def _device(cfg: CfgNode) -> torch.device:
         if "OMP_NUM_THREADS" not in os.environ:
             # More threads than free cores wait for each other: tens of times slower, not faster.
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-            torch.set_num_threads(max(1, cores - cfg.DATA_LOADER.NUM_WORKERS))
+            here = int(os.environ.get("LOCAL_WORLD_SIZE", cfg.DIST.PROCESSES or 1))
+            torch.set_num_threads(max(1, cores // here - cfg.DATA_LOADER.NUM_WORKERS))
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ConfigError(
             f"NUM_GPUS is {cfg.NUM_GPUS}, but torch {torch.__version__} sees no CUDA device: "
             "set NUM_GPUS 0 to run on the CPU, or mend the driver"
         )
-    return torch.device("cuda")
+    return torch.device("cuda", torch.cuda.current_device())

@@ -1,7 +1,7 @@
 """Testing: every video in all its views, results in OUTPUT_DIR/results."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,15 +10,19 @@ import torch
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader
 
-from cmvl.checkpoint import load_weights
+from cmvl.checkpoint import find_last, load_weights
 from cmvl.data import build_loader
+from cmvl.engine.keeper import leave
+from cmvl.engine.precision import Precision, build_precision
 from cmvl.engine.setup import setup
 from cmvl.evaluation.results import Listing
 from cmvl.inference import Predictor
 from cmvl.model import VideoModel, build_model
-from cmvl.structures import VideoBatch
+from cmvl.structures import Prediction, VideoBatch
 from cmvl.tasks import Evaluator, find_task
+from cmvl.utils.distributed import broadcast, gather, is_main, world_size
 from cmvl.utils.logging import logger
+from cmvl.utils.signals import StopRequest
 
 
 @dataclass
@@ -36,22 +40,34 @@ def test(cfg: CfgNode) -> Result:
     loader = build_loader(cfg, "test")
     device = setup(cfg, "test")
     model = build_model(cfg, task.head).to(device)
-    weights = cfg.TEST.CHECKPOINT_FILE_PATH or cfg.OUTPUT_DIR
+    weights = _choose_weights(cfg)
     logger.info(load_weights(model, weights, may_miss=()))
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
-    result = evaluate(model, loader, predictor, evaluator, device, cfg.LOG_PERIOD)
-    folder = Path(cfg.OUTPUT_DIR) / "results"
-    folder.mkdir(exist_ok=True)
-    summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
-    (folder / "summary.json").write_text(simplejson.dumps(summary, indent=2) + "\n")
-    logger.info("test  %s", "  ".join(f"{k} {v:.4g}" for k, v in result.metrics.items()))
-    listing = Listing(loader.dataset.records.path, loader.dataset.class_names)
-    if remarks := evaluator.save(folder, listing):
-        logger.info(remarks)
+    precision = build_precision(cfg, cfg.TEST.PRECISION, device)
+    result = evaluate(model, loader, predictor, evaluator, precision, cfg.LOG_PERIOD)
+    if is_main():
+        summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
+        listing = Listing(loader.dataset.records.path, loader.dataset.class_names)
+        _write_results(Path(cfg.OUTPUT_DIR) / "results", summary, evaluator, listing)
+        logger.info("test  %s", "  ".join(f"{k} {v:.4g}" for k, v in result.metrics.items()))
     if result.skipped:
         logger.warning("left out, unreadable:\n  %s", "\n  ".join(result.skipped))
     return result
+
+
+def _choose_weights(cfg: CfgNode) -> Path:
+    """Chosen by the main process, which may just have written them, for all."""
+    named = Path(cfg.TEST.CHECKPOINT_FILE_PATH or cfg.OUTPUT_DIR)
+    found = find_last(named) if is_main() and named.is_dir() else named
+    return Path(broadcast(str(found)))
+
+
+def _write_results(folder: Path, summary: dict, evaluator: Evaluator, listing: Listing) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "summary.json").write_text(simplejson.dumps(summary, indent=2) + "\n")
+    if remarks := evaluator.save(folder, listing):
+        logger.info(remarks)
 
 
 def evaluate(
@@ -59,23 +75,43 @@ def evaluate(
     loader: DataLoader,
     predictor: Predictor,
     evaluator: Evaluator,
-    device: torch.device,
+    precision: Precision,
     period: int,
+    stop: StopRequest | None = None,
 ) -> Result:
-    """Metrics of everything readable in `loader`."""
+    """Metrics of everything readable in `loader`, over all processes; the main one has them."""
     model.eval()
     skipped: list[str] = []
-    for prediction in predictor(model, _readable(loader, device, period, skipped)):
-        evaluator.update(*prediction)
+    batches = _readable(loader, precision.device, period, skipped, stop)
+    with precision.autocast():
+        for prediction in _everybodys(predictor(model, batches)):
+            evaluator.update(*prediction)
+    skipped = [message for part in gather(skipped) for message in part]
+    if not is_main():
+        return Result()
     return Result(evaluator.compute(), evaluator.by_position(), skipped)
 
 
+def _everybodys(mine: Iterator[Prediction]) -> Iterable[Prediction]:
+    """All processes' predictions on the main one, in the order of the list; alone, as they come."""
+    if world_size() == 1:
+        return mine
+    together = gather([p._replace(scores=p.scores.cpu()) for p in mine])
+    return sorted((p for part in together for p in part), key=lambda p: p.index)
+
+
 def _readable(
-    loader: DataLoader, device: torch.device, period: int, skipped: list[str]
+    loader: DataLoader,
+    device: torch.device,
+    period: int,
+    skipped: list[str],
+    stop: StopRequest | None,
 ) -> Iterator[VideoBatch]:
     """The batches that could be read, on `device`; what could not goes to `skipped`."""
     start = time.perf_counter()
     for i, batch in enumerate(loader):
+        if stop:
+            leave(stop)
         skipped.extend(batch.failures)
         if len(batch.index):
             yield batch.to(device)

@@ -1,7 +1,8 @@
 """Batch norm whose statistics see each video once (Sec. 3.3, "clips from different videos").
 
 B videos, N clips of each, C channels. With N clip groups active, a batch of B * N clips (clip n of
-video b at row b * N + n) is normalised in N groups: group n holds the n-th clip of every video.
+video b at row b * N + n) is normalised in N groups: group n holds the n-th clip of every video of
+this process, or of all processes (`BN.SYNC`).
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from cmvl.layers.grouped_norm import grouped_norm
+from cmvl.utils.distributed import world_size
 
 
 class ClipwiseBatchNorm3d(nn.BatchNorm3d):
@@ -21,6 +25,7 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
 
     clips = 1  # N
     frozen = False
+    sync = False  # statistics over all processes, see `synchronise`
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B * N, C, ...) -> the same shape."""
@@ -28,28 +33,49 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
+        across = self.sync and world_size() > 1
+        if across or not x.is_contiguous():
+            y, mean, var = grouped_norm(x, self.weight, self.bias, self.clips, self.eps, across)
+        else:
+            y, mean, var = self._in_one_kernel(x)
+        if not self.frozen:
+            self._move(mean, var)
+        return y
+
+    def _in_one_kernel(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `grouped_norm`, for contiguous x: (B, N * C, ...) is a view of it."""
         N, C = self.clips, self.num_features
+        # In the running statistics' type, which under autocast is not the activation's.
         mean = self.running_mean.new_zeros(N * C)
         var = self.running_var.new_zeros(N * C)
+        grouped = x.view(x.shape[0] // N, N * C, *x.shape[2:])
         weight, bias = self.weight.repeat(N), self.bias.repeat(N)
-        # (B, N * C, ...): a view, so that one kernel normalises all groups.
         # Momentum 1 makes the throw-away buffers the batch's own statistics.
-        grouped = x.reshape(x.shape[0] // N, N * C, *x.shape[2:])
-        y = F.batch_norm(grouped, mean, var, weight, bias, True, 1.0, self.eps).view_as(x)
-        if not self.frozen:
-            self._move(mean.view(N, C), var.view(N, C))
-        return y
+        y = F.batch_norm(grouped, mean, var, weight, bias, True, 1.0, self.eps)
+        return y.view_as(x), mean.view(N, C), var.view(N, C)
 
     @torch.no_grad()
     def _move(self, mean: Tensor, var: Tensor) -> None:
         """N steps of the exponential average, batch statistics (N, C)."""
-        for m, v in zip(mean, var, strict=True):
-            self.num_batches_tracked += 1
-            momentum = self.momentum
-            if momentum is None:  # torch's cumulative average, used by precise statistics
-                momentum = 1.0 / float(self.num_batches_tracked)
-            self.running_mean.lerp_(m, momentum)
-            self.running_var.lerp_(v, momentum)
+        self.num_batches_tracked += len(mean)
+        momentum = self.momentum
+        if momentum is None:  # torch's cumulative average
+            momentum = len(mean) / float(self.num_batches_tracked)
+            self.running_mean.lerp_(mean.mean(dim=0), momentum)
+            self.running_var.lerp_(var.mean(dim=0), momentum)
+            return
+        N, kept = len(mean), 1 - momentum
+        back = torch.arange(N - 1, -1, -1, dtype=mean.dtype, device=mean.device)
+        shares = momentum * kept**back  # of group n in the average after all N
+        self.running_mean.mul_(kept**N).add_(shares @ mean)
+        self.running_var.mul_(kept**N).add_(shares @ var)
+
+
+def synchronise(module: nn.Module) -> None:
+    """Batch norms of `module` take their statistics over all processes from now on."""
+    for layer in module.modules():
+        if isinstance(layer, ClipwiseBatchNorm3d):
+            layer.sync = True
 
 
 @contextmanager

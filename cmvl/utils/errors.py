@@ -24,6 +24,10 @@ class CheckpointError(UserError):
     """A weights file does not fit."""
 
 
+class LaunchError(UserError):
+    """The processes of a run did not come together, or one of them failed."""
+
+
 class TrainingError(UserError):
     """Training cannot go on, say because the loss is no number."""
 

@@ -1,0 +1,48 @@
+"""When a checkpoint is due within an epoch: by the clock, or because the run is asked to stop."""
+
+import sys
+import time
+
+from cmvl.checkpoint import Checkpointer, Position
+from cmvl.utils.distributed import highest
+from cmvl.utils.logging import logger
+from cmvl.utils.runlog import RunLog
+from cmvl.utils.signals import STOPPED, StopRequest
+
+GO_ON, SAVE, SAVE_AND_STOP = range(3)
+
+
+class Keeper:
+    """Asked after every step, in every process alike; `minutes` 0: the clock asks for nothing."""
+
+    def __init__(self, ckpt: Checkpointer, log: RunLog, stop: StopRequest, minutes: float):
+        self.ckpt, self.log, self.stop, self.seconds = ckpt, log, stop, 60 * minutes
+        self._saved = time.monotonic()
+
+    def after_step(self, position: Position) -> None:
+        """Save if it is time; then end the process if a signal asked for it."""
+        wish = SAVE_AND_STOP if self.stop else SAVE if self._is_older(self.seconds) else GO_ON
+        wish = highest(wish)  # all at the same step, whoever heard the signal or has the clock
+        if wish:
+            self.save(position)
+        if wish == SAVE_AND_STOP:
+            leave(self.stop)
+
+    def before_evaluation(self, position: Position) -> None:
+        """An evaluation may take long: what would be lost by then is saved."""
+        if highest(int(self._is_older(self.seconds / 10))):
+            self.save(position)
+
+    def save(self, position: Position) -> None:
+        self.log.check()  # a checkpoint of a diverged run would be the newest
+        self.ckpt.save(position)
+        self._saved = time.monotonic()
+
+    def _is_older(self, seconds: float) -> bool:
+        return 0 < seconds <= time.monotonic() - self._saved
+
+
+def leave(stop: StopRequest) -> None:
+    """End the process, with the exit status of a run that can go on."""
+    logger.warning("stopped by %s; started again, the run goes on", stop.name or "another process")
+    sys.exit(STOPPED)

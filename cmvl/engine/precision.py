@@ -1,0 +1,41 @@
+"""In which numbers a run computes. The memory keeps to float32 by itself."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from fvcore.common.config import CfgNode
+
+from cmvl.utils.errors import ConfigError
+
+HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`half`: the type of autocast; None: everything as the weights are."""
+
+    half: torch.dtype | None
+    device: torch.device
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(
+            self.device.type, self.half or torch.bfloat16, enabled=self.half is not None
+        )
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Float16 alone needs its gradients scaled; a disabled scaler changes nothing."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.half is torch.float16)
+
+    def __str__(self) -> str:
+        return str(self.half or torch.float32).removeprefix("torch.")
+
+
+def build_precision(cfg: CfgNode, name: str, device: torch.device) -> Precision:
+    """`name`: TRAIN.PRECISION or TEST.PRECISION. auto: bfloat16 on a GPU that computes in it."""
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        name = "bfloat16" if fast else "float32"
+    if name == "float16" and device.type == "cpu" and cfg.TRAIN.ENABLE:
+        raise ConfigError("TRAIN.PRECISION float16 is for GPUs; on a CPU set float32 or bfloat16")
+    return Precision(HALF.get(name), device)

@@ -1,0 +1,92 @@
+"""One step of training: forward, backward, update, over all processes."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from cmvl.engine.optim import set_lr
+from cmvl.engine.precision import Precision, build_precision
+from cmvl.model import VideoModel
+from cmvl.structures import VideoBatch
+from cmvl.utils.distributed import world_size
+
+
+class Stepper:
+    """Called with the batches of a step (one for each backward pass) and its learning rate.
+
+    `max_norm`: largest gradient norm, 0 for no limit. `guard`: a step whose gradient is no number
+    changes nothing, at the price of waiting for the device every step.
+    """
+
+    def __init__(
+        self,
+        model: VideoModel,
+        optimizer: Optimizer,
+        loss_fn: nn.Module,
+        precision: Precision,
+        max_norm: float = 0.0,
+        guard: bool = False,
+    ):
+        self.model, self.optimizer, self.loss_fn = model, optimizer, loss_fn
+        self.precision, self.scaler = precision, precision.scaler()
+        self.max_norm, self.guard = max_norm, guard
+        self._parallel = DistributedDataParallel(model) if world_size() > 1 else model
+
+    def __call__(self, batches: Sequence[VideoBatch], lr: float) -> dict[str, float | Tensor]:
+        """Loss, gradient norm and the gate's statistics; the loss is this process's mean."""
+        set_lr(self.optimizer, lr)
+        self.optimizer.zero_grad(set_to_none=True)
+        buffers = [b.clone() for b in self.model.buffers()] if self.guard else []
+        losses = [self._backward(batch, len(batches)) for batch in batches[:-1]]
+        losses.append(self._backward(batches[-1], len(batches), last=True))
+        values = self._update(buffers)
+        loss = torch.stack(losses).mean()
+        return {"loss": loss, "lr": lr, **values, **self.model.memory.gate_statistics()}
+
+    def _backward(self, batch: VideoBatch, passes: int, last: bool = False) -> Tensor:
+        batch = batch.to(self.precision.device)
+        # Gradients of the passes add up here; the last one's backward adds up over processes.
+        alone = world_size() > 1 and not last
+        with self._parallel.no_sync() if alone else nullcontext():
+            with self.precision.autocast():
+                logits = self._parallel(batch.clips, batch.boxes)
+                loss = self.loss_fn(logits, *batch.targets)
+            self.scaler.scale(loss / passes).backward()
+        return loss.detach()
+
+    def _update(self, buffers: list[Tensor]) -> dict[str, Tensor]:
+        self.scaler.unscale_(self.optimizer)
+        learning = [p for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in learning])
+        if self.max_norm:
+            nn.utils.clip_grads_with_norm_(learning, self.max_norm, norm)
+        if self.guard and not torch.isfinite(norm):
+            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+            if not self.scaler.is_enabled():
+                return {"grad_norm": norm}
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if not self.scaler.is_enabled():
+            return {"grad_norm": norm}
+        # An overflow is the scaler's daily business: it skips the step and lowers its scale.
+        overflow = (~torch.isfinite(norm)).float()
+        return {"grad_norm": torch.nan_to_num(norm, 0.0, 0.0, 0.0), "overflow": overflow}
+
+
+def build_stepper(
+    cfg: CfgNode, model: VideoModel, optimizer: Optimizer, loss_fn: nn.Module, device: torch.device
+) -> Stepper:
+    return Stepper(
+        model,
+        optimizer,
+        loss_fn,
+        build_precision(cfg, cfg.TRAIN.PRECISION, device),
+        cfg.SOLVER.CLIP_GRAD_L2NORM,
+        guard=cfg.SOLVER.NONFINITE > 0,
+    )

@@ -1,0 +1,71 @@
+"""Batch norm of N groups of clips in any memory layout, over this process or over all of them.
+
+B videos of N clips each, C channels, S positions. One collective forward and one backward serve
+all N groups.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from cmvl.utils.distributed import all_gather, all_reduce
+
+OVER = (0, 3, 4, 5)  # of (B, N, C, t, h, w): what a group's statistics are taken over
+
+
+def grouped_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, N: int, eps: float, across: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x (B * N, C, t, h, w) normalised per group and channel; mean and unbiased variance (N, C).
+
+    `across`: statistics over all processes, and gradients through them.
+    """
+    return _GroupedNorm.apply(x, weight, bias, N, eps, across)
+
+
+class _GroupedNorm(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, N: int, eps: float, across: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        groups = x.unflatten(0, (-1, N))
+        wide = groups.to(weight.dtype)  # half precision is too short for sums over positions
+        count = wide.numel() // (N * x.shape[1])
+        variance, mean = torch.var_mean(wide, OVER, correction=0)
+        if across:
+            mean, variance, count = _pooled(mean, variance, count)
+        inverse = (variance + eps).rsqrt()
+        scale = inverse * weight
+        y = torch.addcmul(_wide(bias - mean * scale), wide, _wide(scale)).to(x.dtype)
+        ctx.save_for_backward(x, weight, mean, inverse)
+        ctx.N, ctx.across, ctx.count = N, across, count
+        unbiased = variance * (count / max(count - 1, 1))
+        ctx.mark_non_differentiable(mean, unbiased)
+        return y.flatten(0, 1), mean, unbiased
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse = ctx.saved_tensors
+        dy = dy.unflatten(0, (-1, ctx.N)).to(weight.dtype)
+        x_hat = (x.unflatten(0, (-1, ctx.N)).to(weight.dtype) - _wide(mean)) * _wide(inverse)
+        sums = torch.stack([dy.sum(OVER), (dy * x_hat).sum(OVER)])  # (2, N, C)
+        d_bias, d_weight = sums.sum(dim=1)  # of this process: DDP averages them
+        if ctx.across:
+            sums = all_reduce(sums)
+        of_dy, of_x_hat = sums / ctx.count
+        dx = (dy - _wide(of_dy) - x_hat * _wide(of_x_hat)) * _wide(inverse * weight)
+        return dx.to(x.dtype).flatten(0, 1), d_weight, d_bias, None, None, None
+
+
+def _pooled(mean: Tensor, variance: Tensor, count: int) -> tuple[Tensor, Tensor, int]:
+    """Statistics (N, C) of all processes' values together, each of which holds `count`."""
+    means, variances = all_gather(torch.stack([mean, variance])).unbind(1)  # (ranks, N, C)
+    pooled = means.mean(dim=0)
+    return pooled, (variances + (means - pooled).square()).mean(dim=0), count * len(means)
+
+
+def _wide(statistics: Tensor) -> Tensor:
+    """(N, C) -> (N, C, 1, 1, 1)."""
+    return statistics[:, :, None, None, None]

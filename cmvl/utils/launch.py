@@ -1,0 +1,205 @@
+"""Starting a run: alone, as several processes of this machine, or in the seat torchrun gave.
+
+A process that fails ends all of them, and the one real cause is told.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch.distributed as dist
+
+from cmvl.utils import errors
+from cmvl.utils.errors import LaunchError, UserError
+from cmvl.utils.seat import Seat, seat_in, seated
+from cmvl.utils.signals import STOP_SIGNALS, STOPPED
+
+PATIENCE = 5.0  # seconds for the others to say what they saw, and to end when asked to
+# What a process says when another one is gone.
+CONSEQUENCES = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "store")
+
+
+@dataclass(frozen=True)
+class Crew:
+    """`processes` on each of `shards` machines, this being machine `shard`.
+
+    `meeting_point`: tcp://host:port of machine 0; needed with several machines. `timeout`: seconds
+    a collective may take; `meeting`: seconds to wait for all to come.
+    """
+
+    processes: int
+    gpu: bool
+    shards: int = 1
+    shard: int = 0
+    meeting_point: str = ""
+    timeout: float = 1800.0
+    meeting: float = 300.0
+
+
+def launch(job: Callable[..., None], arguments: Sequence[Any], crew: Crew) -> None:
+    """Run `job(*arguments)` in every process of the crew, and return when all have ended."""
+    seat = seat_in(os.environ)
+    if seat and seat.world > 1:
+        with seated(seat, crew.gpu, crew.timeout, crew.meeting):
+            job(*arguments)
+    elif seat or crew.processes * crew.shards == 1:
+        job(*arguments)
+    else:
+        _run_together(job, arguments, crew)
+
+
+def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew) -> None:
+    store, host, port = _open_store(crew)
+    # Torch's sockets warn of every time-out, of which ours tell more; read when it is imported.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    context = multiprocessing.get_context("spawn")
+    reports = context.SimpleQueue()
+    world, first = crew.processes * crew.shards, crew.processes * crew.shard
+    seats = [Seat(first + i, world, i, host, port) for i in range(crew.processes)]
+    processes = [
+        context.Process(target=_work, args=(job, arguments, seat, crew, reports)) for seat in seats
+    ]
+    for process in processes:
+        process.start()
+    with _forwarding(processes):
+        try:
+            killed = _wait(processes)
+        finally:
+            _end(processes)
+    del store
+    _judge([p.exitcode for p in processes], killed, reports, first)
+
+
+def _open_store(crew: Crew) -> tuple[dist.Store | None, str, int]:
+    """Where all meet. Machine 0's launcher hosts it: there is no gap in which a port is taken."""
+    host, port = "127.0.0.1", 0
+    if crew.meeting_point:
+        host, _, digits = crew.meeting_point.removeprefix("tcp://").rpartition(":")
+        if not host or not digits.isdigit():
+            raise LaunchError(
+                f"--init_method {crew.meeting_point}: expected tcp://HOST:PORT of machine 0"
+            )
+        port = int(digits)
+    elif crew.shards > 1:
+        raise LaunchError(
+            f"--num_shards {crew.shards} needs --init_method tcp://HOST:PORT, the address of "
+            "machine 0, the same on all machines"
+        )
+    if not 0 <= crew.shard < crew.shards:
+        raise LaunchError(f"--shard_id {crew.shard} is not in 0..{crew.shards - 1}")
+    if crew.shard:
+        return None, host, port
+    wait_for = timedelta(seconds=crew.meeting)
+    try:
+        store = dist.TCPStore(host, port, None, True, wait_for, wait_for_workers=False)
+    except RuntimeError as error:
+        raise LaunchError(
+            f"cannot listen at {host}:{port} on {socket.gethostname()}: {error}. Is another run "
+            "there already, or is this not machine 0 (--shard_id 0)?"
+        ) from error
+    return store, host, store.port
+
+
+def _work(
+    job: Callable[..., None], arguments: Sequence[Any], seat: Seat, crew: Crew, reports: Any
+) -> None:
+    """A process of the crew."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's business
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        with seated(seat, crew.gpu, crew.timeout, crew.meeting):
+            job(*arguments)
+    except UserError as error:
+        reports.put((time.time(), seat.rank, type(error).__name__, str(error)))
+        sys.exit(1)
+    except Exception:
+        reports.put((time.time(), seat.rank, "", traceback.format_exc().rstrip()))
+        sys.exit(1)
+
+
+def _die_with_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def _forwarding(processes: Sequence[BaseProcess]) -> Iterator[None]:
+    """Inside, the signals that ask a run to save and stop reach every process."""
+
+    def forward(number: int, _: object) -> None:
+        for process in processes:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(processes: Sequence[BaseProcess]) -> list[int]:
+    """Until all have ended, or one has failed; the places of those a signal had killed by then."""
+    left = {process.sentinel: process for process in processes}
+    while left:
+        for sentinel in wait(list(left)):
+            process = left.pop(sentinel)
+            process.join()
+            if process.exitcode not in (0, STOPPED):
+                wait(list(left), timeout=0.2)
+                return [i for i, p in enumerate(processes) if (p.exitcode or 0) < 0]
+    return []
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """Give those that still run a moment to say what they saw, then none."""
+    deadline = time.monotonic() + PATIENCE
+    alive = [process for process in processes if process.is_alive()]
+    for process in alive:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _judge(exits: Sequence[int], killed: Sequence[int], reports: Any, first: int) -> None:
+    """Raise what went wrong first."""
+    if killed:
+        number = -exits[killed[0]]
+        hint = ""
+        if number == signal.SIGKILL:
+            hint = ". Nobody asked it to? Then the system was most likely short of memory"
+        raise LaunchError(
+            f"rank {first + killed[0]} was killed by {signal.Signals(number).name}{hint}; the "
+            "others were stopped"
+        )
+    said = []
+    while not reports.empty():
+        said.append(reports.get())
+    # Later or vaguer reports are of processes that lost the one that failed.
+    said.sort(key=lambda r: (not r[2] and any(c in r[3].splitlines()[-1] for c in CONSEQUENCES), r))
+    if said:
+        _, rank, kind, text = said[0]
+        if kind:
+            raise getattr(errors, kind, UserError)(text)
+        raise LaunchError(f"rank {rank} failed, the others were stopped\n{text}")
+    if any(code not in (0, STOPPED) for code in exits):
+        raise LaunchError(f"processes ended with exit codes {exits} and said nothing")
+    if STOPPED in exits:
+        sys.exit(STOPPED)

@@ -1,0 +1,106 @@
+"""A process takes its seat in a job of several: meeting at a store, or saying who did not come."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from cmvl.utils.errors import LaunchError
+
+NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Rank of `world` processes, number `local` on its machine; all meet at host:port."""
+
+    rank: int
+    world: int
+    local: int
+    host: str
+    port: int
+    hosts_store: bool = False
+    attempt: str = "0"  # of an elastic job: what earlier attempts left in the store does not count
+
+
+def seat_in(environment: Mapping[str, str]) -> Seat | None:
+    """The seat that torchrun (or a script of one's own) gave; None without one."""
+    if "RANK" not in environment and "WORLD_SIZE" not in environment:
+        return None
+    missing = [name for name in NEEDED if name not in environment]
+    if missing:
+        raise LaunchError(
+            f"the environment has RANK or WORLD_SIZE but not {', '.join(missing)}: start with "
+            f"torchrun, set all of {', '.join(NEEDED)}, or none of them"
+        )
+    rank = int(environment["RANK"])
+    of_agent = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return Seat(
+        rank,
+        int(environment["WORLD_SIZE"]),
+        int(environment.get("LOCAL_RANK", 0)),
+        environment["MASTER_ADDR"],
+        int(environment["MASTER_PORT"]),
+        hosts_store=rank == 0 and not of_agent,
+        attempt=environment.get("TORCHELASTIC_RESTART_COUNT", "0"),
+    )
+
+
+@contextmanager
+def seated(seat: Seat, gpu: bool, timeout: float, meeting: float) -> Iterator[None]:
+    """Inside, the process group of `seat.world` processes stands.
+
+    `timeout`: seconds a collective may take; `meeting`: seconds to wait for the others.
+    """
+    store = dist.PrefixStore(seat.attempt, _meet(seat, meeting))
+    if gpu:
+        torch.cuda.set_device(seat.local)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if gpu else "gloo",
+        store=dist.PrefixStore("group", store),
+        rank=seat.rank,
+        world_size=seat.world,
+        timeout=timedelta(seconds=timeout),
+    )
+    yield
+    dist.destroy_process_group()  # not after a failure: it may wait for those that are gone
+
+
+def _meet(seat: Seat, seconds: float) -> dist.Store:
+    """The store at which all have shown themselves."""
+    wait = timedelta(seconds=seconds)
+    try:
+        store = dist.TCPStore(
+            seat.host, seat.port, None, seat.hosts_store, wait, wait_for_workers=False
+        )
+    except (RuntimeError, ValueError) as error:  # all of torch.distributed's are RuntimeErrors
+        what = "open" if seat.hosts_store else "reach"
+        raise LaunchError(
+            f"rank {seat.rank} on {socket.gethostname()} cannot {what} {seat.host}:{seat.port} "
+            f"within {seconds:g} s ({error}). Is rank 0 running there, is the port free and open "
+            "between the machines?"
+        ) from error
+    names = [f"{seat.attempt}/here/{rank}" for rank in range(seat.world)]
+    store.set(names[seat.rank], socket.gethostname())
+    try:
+        store.wait(names, wait)
+    except RuntimeError as error:
+        absent = _absent(store, names)
+        raise LaunchError(
+            f"{len(absent)} of {seat.world} processes did not come to {seat.host}:{seat.port} "
+            f"within {seconds:g} s: rank {', '.join(map(str, absent))}. Present is e.g. rank "
+            f"{seat.rank} on {socket.gethostname()}. Were all started, with the same --num_shards "
+            "and --init_method and one --shard_id each?"
+        ) from error
+    return store
+
+
+def _absent(store: dist.Store, names: list[str]) -> list[int]:
+    try:
+        return [rank for rank, name in enumerate(names) if not store.check([name])]
+    except RuntimeError:  # the process that hosts the store has given up already
+        return list(range(len(names)))
