@@ -42,7 +42,7 @@ def test_film(folder, tmp_path):
     predict = load_predictor(folder / "net.pyth")
     for name, size in (("a, b.mp4", (480 + 144, 640)), ("tall.mp4", (640 + 144, 640))):
         out = tmp_path / name
-        write_overlay(of_video(predict(folder / name)), str(folder / name), out)
+        write_overlay(out, of_video(predict(folder / name)), str(folder / name))
         before, after = probe(folder / name), probe(out)
         assert (after.frames, after.fps) == (before.frames, before.fps)
         assert (after.height, after.width) == size
@@ -83,7 +83,7 @@ def test_a_film_is_whole_or_not_there(folder, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(data)
     overlay = of_video(load_predictor(folder / "net.pyth")(folder / "a, b.mp4"))
     with pytest.raises(VideoError, match="bad.mp4"):
-        write_overlay(overlay, str(tmp_path / "bad.mp4"), tmp_path / "out.mp4")
+        write_overlay(tmp_path / "out.mp4", overlay, str(tmp_path / "bad.mp4"))
     assert [path.name for path in tmp_path.iterdir()] == ["bad.mp4"]
 
 

@@ -1,6 +1,7 @@
 """Actions in the boxes of one's own video: what the data set would say, as CSV and mp4."""
 
 import csv
+import json
 
 import av
 import cv2
@@ -9,20 +10,25 @@ import pytest
 import torch
 from ava_data import COLOURS, FPS, HEIGHT, WIDTH, settings, write_ava
 from torch import nn
+from trained_nets import write_checkpoint
 
 from cmvl.config import load_cfg
 from cmvl.data import build_dataset
 from cmvl.data.decode import probe
 from cmvl.inference import build_box_predictor
 from cmvl.model import build_model
+from cmvl.report.box_film import draw_boxes, write_box_film
 from cmvl.report.boxes import (
-    draw_actions,
+    Actions,
     find_persons,
     load_detector,
     predict_boxes,
     read_persons,
-    write_actions,
 )
+from cmvl.report.predict import VideoPredictor
+from cmvl.report.predict_job import Job, run_job
+from cmvl.report.trained import load_trained
+from cmvl.report.videos import Failure, Source
 from cmvl.structures import collate
 from cmvl.tasks import find_task
 from cmvl.utils.errors import DataError, UserError
@@ -72,25 +78,75 @@ def test_same_as_the_data_set(made):
         np.testing.assert_array_equal(found.boxes, keyframe.boxes.numpy())
 
 
-def test_csv_and_mp4(made, tmp_path):
+def test_film(made, tmp_path):
     _, _, film, actions = made
-    write_actions(actions, "v0", NAMES, tmp_path / "actions.csv", 0.0)
-    with (tmp_path / "actions.csv").open() as file:
+    drawn, plain = tmp_path / "drawn.mp4", tmp_path / "plain.mp4"
+    write_box_film(drawn, actions, str(film), NAMES, 0.0)
+    info = probe(drawn)
+    assert (info.frames, info.fps) == (6 * FPS, FPS)
+    assert (info.height, info.width) == (480, 640)  # ten times as large
+    write_box_film(plain, [], str(film), NAMES, 0.0)
+    pictures = []
+    for path in (drawn, plain):
+        with av.open(str(path)) as reader:
+            pictures.append(next(reader.decode(video=0)).to_ndarray(format="rgb24").astype(int))
+    changed = np.abs(pictures[0] - pictures[1]).max(axis=2) > 60
+    for x1, y1, x2, y2 in actions[0].boxes * [640, 480, 640, 480]:
+        edge = changed[round(y1) : round(y2), round(x1) : round(x1) + 3]
+        assert edge.mean() > 0.8
+        inside = changed[round(y2) - 12 : round(y2) - 6, round(x1) + 6 : round(x2) - 6]
+        assert inside.mean() < 0.2
+
+
+def test_names_stay_in_the_picture():
+    found = Actions(0, np.array([[0.9, 0.0, 1.2, 0.5]]), np.array([[0.9, 0.2, 0.7]]))
+    picture = np.zeros((100, 300, 3), np.uint8)
+    drawn = draw_boxes(picture, found, {1: "a long name", 2: "no", 3: "another"}, 0.5)
+    assert not picture.any() and drawn.any()
+    plates = (drawn.max(axis=2) > 60).sum(axis=1)
+    assert (plates[2:30] > 50).all()  # two plates, left of the box's own place
+
+
+@pytest.fixture(scope="module")
+def net(folder, made):
+    cfg, model, film, _ = made
+    path = folder / "net.pyth"
+    names = ["red", "green", "blue"]
+    torch.save({"model_state": model.state_dict(), "cfg": cfg.dump(), "class_names": names}, path)
+    return load_trained(path, ["AVA.DETECTION_SCORE_THRESH", "0.8"], device="cpu")
+
+
+def test_job(net, folder, made, tmp_path):
+    _, _, film, actions = made
+    persons = str(folder / "annotations/persons.csv")
+    other = tmp_path / "other, 1.mp4"
+    other.write_bytes(film.read_bytes())
+    job = Job(boxes=persons, csv=tmp_path / "out.csv", json=tmp_path / "out.json",
+              mp4=tmp_path / "films", threshold=0.0)  # fmt: skip
+    results = list(run_job(net, [Source(str(film)), Source(str(other))], job))
+    assert "12 boxes, 36 actions in them" in results[0] and "red, in 6 seconds" in results[0]
+    assert isinstance(results[1], Failure) and "boxes are of v0" in results[1].message
+    with job.csv.open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 6 * 2 * 3
+    assert len(rows) == 6 * 2 * 3 and rows[0]["path"] == str(film)
     first = [float(row["score"]) for row in rows[:3]]
     assert first == sorted(first, reverse=True)
-    assert {row["action"] for row in rows} == set(NAMES.values())
-    draw_actions(actions, film, NAMES, tmp_path / "drawn.mp4", 0.0)
-    info = probe(tmp_path / "drawn.mp4")
-    assert (info.frames, info.height, info.width) == (6 * FPS, HEIGHT, WIDTH)
-    empty = tmp_path / "plain.mp4"
-    draw_actions([], film, NAMES, empty, 0.0)
-    pictures = []
-    for path in (tmp_path / "drawn.mp4", empty):
-        with av.open(str(path)) as reader:
-            pictures.append(next(reader.decode(video=0)).to_ndarray(format="rgb24"))
-    assert np.abs(pictures[0].astype(int) - pictures[1]).max() > 100
+    assert first[0] == pytest.approx(actions[0].scores[0].max(), abs=1e-6)
+    assert {row["name"] for row in rows} == set(NAMES.values())
+    assert probe(tmp_path / "films/v0.mp4").frames == 6 * FPS
+    (video,) = json.loads(job.json.read_text())["videos"]
+    assert len(video["actions"]) == 36 and video["boxes"] == 12
+
+
+def test_jobs_that_do_not_go_together(net, folder, made, tmp_path):
+    video = [Source(str(made[2]))]
+    with pytest.raises(UserError, match="second by second"):
+        list(run_job(net, video, Job(window=2)))
+    with pytest.raises(UserError, match="see --boxes"):
+        VideoPredictor(net)
+    other = load_trained(write_checkpoint(tmp_path / "other.pyth"))
+    with pytest.raises(UserError, match="leave --boxes out"):
+        list(run_job(other, video, Job(boxes="")))
 
 
 class BySight(nn.Module):
@@ -122,6 +178,9 @@ def test_people_are_found(folder):
 
 def test_mistakes(folder, made, tmp_path, monkeypatch):
     cfg, model, film, _ = made
+    (tmp_path / "late.csv").write_text("v0,0902,0.1,0.1,0.2,0.2,,0.9\n")
+    with pytest.raises(DataError, match="seconds 902 to 902, the video has seconds 0 to 5"):
+        predict_boxes(cfg, model, film, *read_persons(tmp_path / "late.csv", 0.5))
     (tmp_path / "other.csv").write_text("x,0001,0.1,0.1,0.2,0.2,,0.9\n")
     with pytest.raises(DataError, match="the boxes are of x; expected some of 'v0'"):
         predict_boxes(cfg, model, film, *read_persons(tmp_path / "other.csv", 0.5))

@@ -4,6 +4,7 @@ python tools/predict.py output/cm video.mp4
 python tools/predict.py output/cm videos/ list.csv --json predictions.json --csv predictions.csv
 python tools/predict.py output/cm video.mp4 --html page.html --mp4 annotated.mp4
 python tools/predict.py output/cm long.mp4 --window 10 --stride 2 --csv events.csv
+python tools/predict.py output/ava video.mp4 --boxes persons.csv --mp4 boxes.mp4 --csv boxes.csv
 """
 
 import argparse
@@ -29,6 +30,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--window", type=float, default=0, help="seconds; slide along long videos")
     parser.add_argument("--stride", type=float, default=0, help="seconds; else half a window")
     parser.add_argument("--threshold", type=float, default=0.5, help="score of an event")
+    parser.add_argument(
+        "--boxes", nargs="?", const="", metavar="CSV", help="people, for detection nets"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; else what is there")
     parser.add_argument("--workers", type=int, default=0, help="processes that read ahead")
     parser.add_argument("--cfg", default="", metavar="FILE", help="for weights without a config")

@@ -99,6 +99,7 @@ def _pair(k: int, scores: Scores, names: Sequence[str]) -> tuple[str, str]:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterator[Sequence]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Paths may hold bytes that are no UTF-8.
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)

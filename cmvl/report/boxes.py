@@ -1,13 +1,10 @@
-"""Actions of the people in one's own video: boxes in, scores out, as a CSV and drawn in an mp4."""
+"""Actions of the people in one's own video: boxes in, scores out."""
 
-import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-import cv2
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
@@ -19,7 +16,7 @@ from cmvl.data.ava_boxes import BoxTable
 from cmvl.data.ava_files import NO_ACTION, BoxRows, Frames, box_rows, read_boxes
 from cmvl.data.ava_frames import Places
 from cmvl.data.build import build_options
-from cmvl.data.decode import VideoInfo, open_video, probe
+from cmvl.data.decode import open_video, probe
 from cmvl.data.transforms import WholeTransform
 from cmvl.inference import build_box_predictor
 from cmvl.model import VideoModel
@@ -28,7 +25,6 @@ from cmvl.utils.errors import DataError, UserError
 
 DETECTOR = "fasterrcnn_resnet50_fpn_v2"  # of torchvision
 PERSON = 1  # its label
-COLOURS = ((60, 180, 75), (230, 60, 60), (70, 110, 230), (240, 160, 40), (150, 70, 200))  # RGB
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,13 @@ def predict_boxes(
         )
     one = np.array([v == name for v in table.videos])
     count, end = len(table.videos), int((info.frames - 1) / info.fps)
+    numbers, seconds = table.keyframes()
+    own = seconds[one[numbers]]
+    if not ((own >= 0) & (own <= end)).any():
+        raise DataError(
+            f"{video}: the boxes are at seconds {own.min()} to {own.max()}, the video has seconds "
+            f"0 to {end}; they count from its start"
+        )
     dataset = Ava(
         table,
         Places(str(video.parent), [video.name] * count, [None] * count, one),
@@ -129,73 +132,3 @@ def _persons(
     people = (found["labels"] == PERSON) & (found["scores"] >= threshold)
     boxes = found["boxes"][people].double().cpu().numpy()
     yield from zip(boxes, found["scores"][people].tolist(), strict=True)
-
-
-def write_actions(
-    actions: Sequence[Actions], video: str, names: Mapping[int, str], path: Path, threshold: float
-) -> None:
-    """Rows video, second, x1, y1, x2, y2, class, score."""
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["video", "second", "x1", "y1", "x2", "y2", "action", "score"])
-        for found in actions:
-            for i, box in enumerate(found.boxes.tolist()):
-                place = [video, found.second, *(f"{x:.4f}" for x in box)]
-                for name, score in found.best(i, names, threshold):
-                    table.writerow([*place, name, f"{score:.4f}"])
-
-
-def draw_actions(
-    actions: Sequence[Actions],
-    video: Path,
-    names: Mapping[int, str],
-    out: Path,
-    threshold: float,
-    top: int = 3,
-) -> None:
-    """The video with the boxes of the nearest second that has some, half a second around it."""
-    info = probe(video)
-    at = {found.second: found for found in actions}
-    with open_video(video) as film, av.open(str(out), "w") as writer:
-        stream = writer.add_stream("libx264", rate=round(info.fps) or 30, options={"crf": "20"})
-        stream.width, stream.height = info.width // 2 * 2, info.height // 2 * 2
-        stream.pix_fmt = "yuv420p"
-        for k, picture in _in_order(film, info):
-            picture = picture[: stream.height, : stream.width].copy()
-            if found := at.get(round(k / info.fps)):
-                _draw(picture, found, names, threshold, top)
-            writer.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        writer.mux(stream.encode(None))
-
-
-def _in_order(film, info: VideoInfo, run: int = 64) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    for start in range(0, info.frames, run):
-        pictures = dict(film.frames(range(start, min(start + run, info.frames))))
-        yield from sorted(pictures.items())
-
-
-def _draw(
-    picture: NDArray[np.uint8], found: Actions, names: Mapping[int, str], threshold: float, top: int
-) -> None:
-    height, width = picture.shape[:2]
-    size = max(0.35, height / 900)
-    line = round(26 * size)
-    for i, box in enumerate(found.boxes):
-        colour = COLOURS[i % len(COLOURS)]
-        x1, y1, x2, y2 = (box * [width, height, width, height]).round().astype(int).tolist()
-        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, max(1, height // 300))
-        for n, (name, score) in enumerate(found.best(i, names, threshold)[:top]):
-            text, y = f"{name} {score:.2f}", max(y1, 0) + line * (n + 1)
-            (w, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
-            cv2.rectangle(picture, (x1, y - line), (x1 + w + 4, y), colour, -1)
-            place = (x1 + 2, y - round(7 * size))
-            cv2.putText(
-                picture,
-                text,
-                place,
-                cv2.FONT_HERSHEY_SIMPLEX,
-                size,
-                (255, 255, 255),
-                1,
-                cv2.LINE_AA,
-            )

@@ -18,6 +18,7 @@ COLOURS = (  # RGB, told apart by most eyes
     (210, 190, 70), (90, 195, 195), (225, 125, 185),
 )  # fmt: skip
 OTHER = (120, 126, 136)
+QUALITY = {"crf": "18", "preset": "veryfast"}  # of x264
 
 
 def write_film(path: Path, frames: Iterable[Picture], fps: float) -> None:
@@ -27,7 +28,7 @@ def write_film(path: Path, frames: Iterable[Picture], fps: float) -> None:
     try:
         with av.open(str(part), "w", format="mp4") as writer:
             rate = Fraction(fps).limit_denominator(1001)
-            stream = writer.add_stream("libx264", rate=rate, options={"crf": "18"})
+            stream = writer.add_stream("libx264", rate=rate, options=QUALITY)
             stream.pix_fmt = "yuv420p"
             for i, picture in enumerate(frames):
                 if i == 0:

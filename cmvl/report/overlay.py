@@ -72,7 +72,7 @@ def of_timeline(result: Timeline) -> Overlay:
     return Overlay([Track("now", "", borders, result.scores)], None, result.class_names)
 
 
-def write_overlay(overlay: Overlay, video: str, path: Path, fps: float = 30.0) -> None:
+def write_overlay(path: Path, overlay: Overlay, video: str, fps: float = 30.0) -> None:
     """The film with its panel. `fps` is that of a folder of pictures. Raises VideoError."""
     with open_stream(video, fps) as source:
         info = source.info

@@ -2,20 +2,32 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cmvl.evaluation.results import rank
+from cmvl.report.box_film import write_box_film
+from cmvl.report.box_job import BoxPredictor
 from cmvl.report.explain import explain
 from cmvl.report.overlay import Overlay, of_timeline, of_video, write_overlay
 from cmvl.report.predict import VideoPredictor
-from cmvl.report.predictions import Record, as_text, record, timeline_record, write_outputs
+from cmvl.report.predictions import (
+    Record,
+    as_text,
+    record,
+    timeline_record,
+    write_actions,
+    write_clips,
+    write_events,
+    write_json,
+    write_videos,
+)
 from cmvl.report.timeline import TimelinePredictor
 from cmvl.report.trained import Trained
 from cmvl.report.video_page import write_video_page
 from cmvl.report.videos import Failure, Source, read_videos
-from cmvl.utils.errors import UserError, VideoError
+from cmvl.utils.errors import DataError, UserError, VideoError
 
 
 @dataclass(frozen=True)
@@ -31,13 +43,14 @@ class Job:
     csv: Path | None = None
     mp4: Path | None = None
     html: Path | None = None
+    boxes: str | None = None  # of detection nets: a CSV, or "" for a person detector
     workers: int = 0
 
 
 def run_job(trained: Trained, sources: Sequence[Source], job: Job) -> Iterator[str | Failure]:
     """What to show as the videos pass: text, or a video that failed. The others go on."""
     places = check_places(job, sources)
-    work = _timelines if job.window else _videos
+    work, write = find_work(trained, job)
     made: list[Record] = []
     failed: list[Failure] = []
     for result in work(trained, sources, job, places):
@@ -47,7 +60,26 @@ def run_job(trained: Trained, sources: Sequence[Source], job: Job) -> Iterator[s
         else:
             made.append(result)
             yield as_text(result, job.clips)
-    write_outputs(job.json, job.csv, trained.path, made, failed, job.clips, bool(job.window))
+    if job.json:
+        write_json(job.json, trained.path, made, failed)
+    if job.csv:
+        write(job.csv, made)
+
+
+def find_work(trained: Trained, job: Job) -> tuple[Callable, Callable]:
+    """What is done with the videos, and what writes its CSV. Raises UserError."""
+    if trained.cfg.TASK == "detection":
+        if job.window or job.clips or job.html:
+            raise UserError(
+                f"{trained.path}: this net tells the actions of people second by second: --mp4, "
+                "--csv and --json show them; --window, --clips and --html are for other nets"
+            )
+        return _boxes, write_actions
+    if job.boxes is not None:
+        raise UserError(f"{trained.path}: this net tells no actions of people; leave --boxes out")
+    if job.window:
+        return _timelines, write_events
+    return _videos, write_clips if job.clips else write_videos
 
 
 class Places:
@@ -124,6 +156,22 @@ def _timelines(
         yield _filmed(trained, source, of_timeline(result), job, places) or made
 
 
+def _boxes(
+    trained: Trained, sources: Sequence[Source], job: Job, places: Places
+) -> Iterator[Record | Failure]:
+    predictor = BoxPredictor(trained, job.boxes or "")
+    for source in sources:
+        try:
+            actions = predictor(source)
+            if job.mp4:
+                place = places.of(source, job.mp4, ".mp4")
+                write_box_film(place, actions, source.path, predictor.names, job.threshold)
+        except DataError as error:
+            yield Failure(source, str(error))
+            continue
+        yield predictor.record(source, actions, job.threshold)
+
+
 def _filmed(
     trained: Trained, source: Source, overlay: Overlay, job: Job, places: Places
 ) -> Failure | None:
@@ -132,7 +180,7 @@ def _filmed(
         return None
     try:
         place = places.of(source, job.mp4, ".mp4")
-        write_overlay(overlay, source.path, place, trained.cfg.DATA.TARGET_FPS)
+        write_overlay(place, overlay, source.path, trained.cfg.DATA.TARGET_FPS)
     except VideoError as error:
         return Failure(source, str(error))
     return None

@@ -1,6 +1,6 @@
 """Predictions as plain data, as text for a console, as JSON and as CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cmvl.report.videos import Failure
 
 Record = dict[str, Any]
 EVENT = ("start", "end", "name", "score")
+ACTION = ("second", "x1", "y1", "x2", "y2", "name", "score")
 
 
 def record(result: VideoPrediction, k: int) -> Record:
@@ -62,8 +63,10 @@ def _pairs(top: Named) -> list[Record]:
 
 
 def as_text(made: Record, clips: bool = False) -> str:
-    """A video and its classes; with `clips` a line for each clip; or its events."""
+    """A video and its classes; with `clips` a line for each clip; or its events, or actions."""
     lines = [f"{made['path']}  ({clock(made['seconds'])}, {made['frames']} frames)"]
+    if "actions" in made:
+        return "\n".join([*lines, *_actions(made)])
     if "events" in made:
         found = made["events"]
         lines += [f"  {_span(e)}  {e['score']:.3f}  {e['name']}" for e in found]
@@ -77,6 +80,19 @@ def as_text(made: Record, clips: bool = False) -> str:
     return "\n".join(lines)
 
 
+def _actions(made: Record) -> Iterator[str]:
+    """The actions of a video, the best scored first, and when they are seen."""
+    yield f"  {made['boxes']} boxes, {len(made['actions'])} actions in them"
+    rows: dict[str, list[Record]] = {}
+    for row in made["actions"]:
+        rows.setdefault(row["name"], []).append(row)
+    best = {name: max(row["score"] for row in found) for name, found in rows.items()}
+    for name in sorted(best, key=best.get, reverse=True):
+        when = sorted({row["second"] for row in rows[name]})
+        span = f"{clock(when[0])} - {clock(when[-1])}"
+        yield f"  {best[name]:.3f}  {name}, in {len(when)} seconds from {span}"
+
+
 def _span(part: Record) -> str:
     return f"{clock(part['start'])} - {clock(part['end'])}"
 
@@ -88,29 +104,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-def write_outputs(
-    json: Path | None,
-    csv: Path | None,
-    weights: Path,
-    made: Sequence[Record],
-    failed: Sequence[Failure],
-    clips: bool,
-    events: bool,
-) -> None:
-    """The files that are asked for; of `events`, or else of videos or their `clips`."""
-    for place in filter(None, (json, csv)):
-        place.parent.mkdir(parents=True, exist_ok=True)
-    if json:
-        write_json(json, weights, made, failed)
-    if csv:
-        (write_events if events else write_clips if clips else write_videos)(csv, made)
-
-
 def write_json(
     path: Path, weights: Path, made: Sequence[Record], failed: Sequence[Failure]
 ) -> None:
     broken = [{"path": f.source.path, "error": f.message} for f in failed]
     content = {"weights": str(weights), "videos": made, "failed": broken}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(simplejson.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -135,6 +134,12 @@ def write_events(path: Path, made: Sequence[Record]) -> None:
     """CSV: path, start, end, name, score of every event."""
     rows = ([v["path"], *(e[c] for c in EVENT)] for v in made for e in v["events"])
     write_csv(path, ["path", *EVENT], rows)
+
+
+def write_actions(path: Path, made: Sequence[Record]) -> None:
+    """CSV: path, second, x1, y1, x2, y2 (in 0..1), name, score of every action in a box."""
+    rows = ([v["path"], *(a[c] for c in ACTION)] for v in made for a in v["actions"])
+    write_csv(path, ["path", *ACTION], rows)
 
 
 def _best(made: Sequence[Record]) -> list[str]:

@@ -61,7 +61,8 @@ def load_trained(
             f"{class_file or path}: names of {len(names)} classes, but the net has "
             f"{cfg.MODEL.NUM_CLASSES}"
         )
-    names = names or [str(k) for k in range(cfg.MODEL.NUM_CLASSES)]
+    first = int(cfg.TASK == "detection")  # action ids count from 1
+    names = names or [str(k + first) for k in range(cfg.MODEL.NUM_CLASSES)]
     return Trained(path, cfg, task, model.to(on).eval(), names, on)
 
 
