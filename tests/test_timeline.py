@@ -108,7 +108,7 @@ def test_files_of_windows(folder, tmp_path):
     with job.csv.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["score"]) for row in rows] == [e["score"] for e in video["events"]]
-    assert f"0:05.0  {rows[-1]['score'][:4]}" in results[0]
+    assert f"0:05.0  {float(rows[-1]['score']):.3f}" in results[0]
     assert probe(job.mp4 / "long.mp4").frames == 150
 
 
