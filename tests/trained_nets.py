@@ -23,6 +23,9 @@ def write_checkpoint(path, opts=(), names=NAMES):
     torch.manual_seed(1)
     model = build_model(cfg, find_task(cfg.TASK).head)
     nn.init.normal_(model.head.projection.weight, std=0.5)
+    for module in model.memory.modules():  # a memory that is heard
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
     for module in model.modules():  # norms that have seen something
         if isinstance(module, nn.BatchNorm3d):
             module.running_mean.normal_(std=0.1)
