@@ -42,7 +42,11 @@ class PooledHead(nn.Module):
         A 256-pixel test crop of a net trained on 224 has an 8 x 8 map and four 7 x 7 windows.
         PySlowFast tests so: the windows' softmax scores are averaged, not their features.
         """
-        return self.projection(self.dropout(torch.cat([self._pool(x) for x in maps], dim=-1)))
+        return self.projection(self.dropout(self.pooled(maps)))
+
+    def pooled(self, maps: Sequence[Tensor]) -> Tensor:
+        """(B, N, P, sum of d_p): what `windows` makes its logits of."""
+        return torch.cat([self._pool(x) for x in maps], dim=-1)
 
     def _pool(self, x: Tensor) -> Tensor:
         """(B, N, d, t, h, w) -> (B, N, P, d)."""

@@ -66,9 +66,9 @@ def test_a_window_is_a_video_of_its_own(folder):
     timeline = predictor(Source(str(path)))
     layout = lay_out(150, 30.0, 8.0, 2.0, 1.0, 4)
     assert sum(seen) == 3 * len(layout.starts)
-    indices = predictor.rule.at(layout.starts, 150, 30.0)
+    indices = predictor.slide.rule.at(layout.starts, 150, 30.0)
     with open_video(path) as video:
-        views = predictor.transform.views(len(indices), video.info.height, video.info.width)
+        views = predictor.slide.transform.views(len(indices), video.info.height, video.info.width)
         clips = cut_clips(video, indices, views).unflatten(0, (-1, 3))
     want = [score_views(trained.model, clips[a:b], 8).mean(dim=(0, 1)) for a, b in layout.windows]
     np.testing.assert_allclose(timeline.scores, torch.stack(want).numpy(), atol=1e-6)

@@ -8,12 +8,11 @@ python tools/predict.py output/ava video.mp4 --boxes persons.csv --mp4 boxes.mp4
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from cmvl.report.predict_job import Job, run_job
 from cmvl.report.trained import load_trained
-from cmvl.report.videos import Failure, find_videos
+from cmvl.report.videos import find_videos, tell
 from cmvl.utils.errors import run_tool
 
 
@@ -47,13 +46,7 @@ def main() -> None:
     trained = load_trained(args.checkpoint, args.opts, args.device, args.cfg, args.classes)
     names = Job.__dataclass_fields__
     job = Job(**{name: value for name, value in vars(args).items() if name in names})
-    failures = 0
-    for told in run_job(trained, sources, job):
-        failed = isinstance(told, Failure)
-        failures += failed
-        print(f"error: {told.message}" if failed else told, file=sys.stderr if failed else None)
-    if failures:
-        sys.exit(f"{failures} of {len(sources)} videos could not be read")
+    tell(run_job(trained, sources, job), len(sources))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """One call of tools/predict.py: videos one after another, each told, drawn and written."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from cmvl.report.predictions import (
 from cmvl.report.timeline import TimelinePredictor
 from cmvl.report.trained import Trained
 from cmvl.report.video_page import write_video_page
-from cmvl.report.videos import Failure, Source, read_videos
+from cmvl.report.videos import Failure, Places, Source, read_videos
 from cmvl.utils.errors import DataError, UserError, VideoError
 
 
@@ -80,24 +79,6 @@ def find_work(trained: Trained, job: Job) -> tuple[Callable, Callable]:
     if job.window:
         return _timelines, write_events
     return _videos, write_clips if job.clips else write_videos
-
-
-class Places:
-    """Where each video's own film and page go."""
-
-    def __init__(self, sources: Sequence[Source]):
-        stems = [Path(source.path).stem for source in sources]
-        count = Counter(stems)
-        self._names = {
-            source.path: stem
-            if count[stem] == 1
-            else os.path.relpath(source.path).replace(os.sep, "_")
-            for source, stem in zip(sources, stems, strict=True)
-        }
-
-    def of(self, source: Source, place: Path, suffix: str) -> Path:
-        """`place` itself, if it names such a file, or the video's own in that folder."""
-        return place if place.suffix == suffix else place / (self._names[source.path] + suffix)
 
 
 def check_places(job: Job, sources: Sequence[Source]) -> Places:

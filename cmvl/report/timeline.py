@@ -6,7 +6,7 @@ not grow with the video.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
@@ -122,50 +122,70 @@ def lay_out(length: int, fps: float, span: float, window: float, stride: float, 
     return Layout(np.array(used) * hop, windows, np.minimum(spans, length))
 
 
-class TimelinePredictor:
-    """A trained net as a function of a long video's path."""
+class Slide:
+    """Windows along a long video; `read` makes a row of the maps (1, c S, d, t, h, w) of one."""
 
     def __init__(self, trained: Trained, window: float, stride: float):
         cfg = self.cfg = trained.cfg
-        self.predictor, self.window, self.stride = VideoPredictor(trained), window, stride
+        self.trained, self.window, self.stride = trained, window, stride
         self.rule, self.transform = build_rule(trained), build_transform(trained)
         self.clips, self.chunk = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.CHUNK
 
-    def __call__(self, source: Source) -> Timeline:
-        """Raises VideoError."""
+    def __call__(
+        self, source: Source, read: Callable[[list[Tensor]], NDArray]
+    ) -> tuple[VideoInfo, NDArray[np.float64], NDArray]:
+        """What the video is, times (W, 2) of its windows in seconds, rows (W, ...).
+
+        Raises VideoError.
+        """
         with open_stream(source.path, self.cfg.DATA.TARGET_FPS) as video:
-            info, trained = video.info, self.predictor.trained
+            info = video.info
             span = self.rule.span(info.fps)
             layout = lay_out(info.frames, info.fps, span, self.window, self.stride, self.clips)
             indices = self.rule.at(layout.starts, info.frames, info.fps)
             (view,) = self.transform.views(1, info.height, info.width)
-            clips = stream_clips(video, indices, view)
-            scores = np.stack([*self._scores(layout.windows, self._encoded(clips))])
-        times, several = layout.spans / info.fps, self.cfg.TASK == "multi_label"
-        return Timeline(source, info, trained.class_names, times, scores, several)
+            encoded = self._encoded(stream_clips(video, indices, view))
+            rows = np.stack([read(maps) for maps in rolling(layout.windows, encoded)])
+        return info, layout.spans / info.fps, rows
 
-    @torch.inference_mode()
     def _encoded(self, clips: Iterator[tuple[int, Tensor]]) -> Iterator[list[Tensor]]:
         """Maps (1, S, d, t, h, w) of every clip."""
-        trained = self.predictor.trained
         for _, clip in clips:
-            yield encode_views(trained.model, clip[None].to(trained.device), self.chunk)
+            views = clip[None].to(self.trained.device)
+            yield encode_views(self.trained.model, views, self.chunk)
 
-    def _scores(
-        self, windows: list[tuple[int, int]], encoded: Iterator[list[Tensor]]
-    ) -> Iterator[Scores]:
-        """(K,) of each window; clips are kept as long as a window needs them."""
-        kept: deque[list[Tensor]] = deque()
-        first = 0  # the clip at the left of `kept`
-        for a, b in windows:
-            while first + len(kept) < b:
-                kept.append(next(encoded))
-            while first < a:
-                kept.popleft()
-                first += 1
-            maps = [torch.cat(parts, dim=1) for parts in zip(*kept, strict=True)]
-            scores = checked(self.predictor.score(maps, self.transform.crops)[0])
-            yield ensemble(scores, self.predictor.method, (0,)).numpy()
+
+def rolling(
+    windows: Sequence[tuple[int, int]], encoded: Iterator[list[Tensor]]
+) -> Iterator[list[Tensor]]:
+    """The maps of each window's clips; a clip is kept as long as a window needs it."""
+    kept: deque[list[Tensor]] = deque()
+    first = 0  # the clip at the left of `kept`
+    for a, b in windows:
+        while first + len(kept) < b:
+            kept.append(next(encoded))
+        while first < a:
+            kept.popleft()
+            first += 1
+        yield [torch.cat(parts, dim=1) for parts in zip(*kept, strict=True)]
+
+
+class TimelinePredictor:
+    """A trained net as a function of a long video's path."""
+
+    def __init__(self, trained: Trained, window: float, stride: float):
+        self.predictor, self.slide = VideoPredictor(trained), Slide(trained, window, stride)
+        self.several = trained.cfg.TASK == "multi_label"
+
+    def __call__(self, source: Source) -> Timeline:
+        """Raises VideoError."""
+        info, times, scores = self.slide(source, self._score)
+        names = self.predictor.trained.class_names
+        return Timeline(source, info, names, times, scores, self.several)
+
+    def _score(self, maps: list[Tensor]) -> Scores:
+        scores = checked(self.predictor.score(maps, self.slide.transform.crops)[0])
+        return ensemble(scores, self.predictor.method, (0,)).numpy()
 
 
 def build_rule(trained: Trained) -> ClipRule:

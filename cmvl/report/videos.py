@@ -1,8 +1,11 @@
 """One's own videos: found by file, folder or list, and read in clips as a test reads them."""
 
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from fvcore.common.config import CfgNode
@@ -105,6 +108,24 @@ def _find(roots: Sequence[str], line: str) -> Source:
     return Source(name, label, frames)
 
 
+class Places:
+    """Where each video's own files go: called by its name, or its path where names are alike."""
+
+    def __init__(self, sources: Sequence[Source]):
+        stems = [Path(source.path).stem for source in sources]
+        count = Counter(stems)
+        self._names = {
+            source.path: stem
+            if count[stem] == 1
+            else os.path.relpath(source.path).replace(os.sep, "_")
+            for source, stem in zip(sources, stems, strict=True)
+        }
+
+    def of(self, source: Source, place: Path, suffix: str) -> Path:
+        """`place` itself, if it names such a file, or the video's own in that folder."""
+        return place if place.suffix == suffix else place / (self._names[source.path] + suffix)
+
+
 class Videos(Dataset):
     """The footage, or the failure, of every source."""
 
@@ -152,3 +173,16 @@ def read_videos(
 
 def _as_it_is(item: Footage | Failure) -> Footage | Failure:
     return item
+
+
+def tell(results: Iterable[str | Failure], total: int) -> None:
+    """Print what comes; failures on the error stream, and at the end as the exit status."""
+    failures = 0
+    for result in results:
+        if isinstance(result, Failure):
+            failures += 1
+            print(f"error: {result.message}", file=sys.stderr, flush=True)
+        else:
+            print(result, flush=True)
+    if failures:
+        sys.exit(f"{failures} of {total} videos could not be read")
