@@ -202,6 +202,10 @@ def test_config_and_names_from_files(folder, tmp_path):
     (tmp_path / "net.yaml").write_text(state["cfg"])
     trained = load_trained(tmp_path / "bare.pyth", cfg_file=str(tmp_path / "net.yaml"))
     assert trained.class_names == ["0", "1", "2"]
+    kept = load_trained(folder / "run", cfg_file=str(tmp_path / "net.yaml"))
+    assert kept.class_names == NAMES
+    with pytest.raises(CheckpointError, match="one.mp4"):
+        load_trained(folder / "one.mp4", cfg_file=str(tmp_path / "net.yaml"))
     (tmp_path / "names.json").write_text('{"c": 2, "a": 0, "b": 1}')
     trained = load_trained(folder / "run", class_file=str(tmp_path / "names.json"))
     assert trained.class_names == ["a", "b", "c"]

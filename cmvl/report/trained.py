@@ -48,7 +48,7 @@ def load_trained(
     path = find_last(path) if path.is_dir() else path
     on = _device(device)
     opts = ["NUM_GPUS", str(int(on.type == "cuda")), *AFTERWARDS, *opts]
-    saved = {} if cfg_file else read_checkpoint(path)
+    saved = _content(path, bool(cfg_file))
     cfg = load_cfg(cfg_file, opts) if cfg_file else _own_cfg(path, saved, opts)
     task = find_task(cfg.TASK)
     model = build_model(cfg, task.head)
@@ -64,6 +64,16 @@ def load_trained(
     first = int(cfg.TASK == "detection")  # action ids count from 1
     names = names or [str(k + first) for k in range(cfg.MODEL.NUM_CLASSES)]
     return Trained(path, cfg, task, model.to(on).eval(), names, on)
+
+
+def _content(path: Path, may_be_foreign: bool) -> dict:
+    """What a checkpoint holds; of other weights files, nothing that is of use here."""
+    try:
+        return read_checkpoint(path)
+    except CheckpointError:
+        if not may_be_foreign:
+            raise
+        return {}
 
 
 def _own_cfg(path: Path, saved: dict, opts: Sequence[str]) -> CfgNode:
