@@ -25,6 +25,7 @@ SHORTER = {
     "tools/demo.py": f"--train 24 --val 4 --test 4 --opts {SMALL} TRAIN.BATCH_SIZE 10",
     "tools/benchmark.py": TINY,
     "tools/paper.py": "",
+    "tools/predict.py": "",
 }
 NEEDS_DATA = "/data/k400"  # a placeholder in commands for data the reader brings
 # These are what `make test` and continuous integration themselves consist of.
