@@ -109,11 +109,12 @@ def test_nothing_to_predict(place, tmp_path):
 def predict_tool(*args):
     command = [sys.executable, str(ROOT / "tools/predict.py"), *map(str, args)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONIOENCODING": "utf-8:strict"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
 def test_broken_videos_are_named_and_the_others_go_through(folder, tmp_path):
-    (tmp_path / "empty.mp4").touch()
+    (tmp_path / os.fsdecode(b"\xe9mpty.mp4")).touch()  # no UTF-8
     write_sound(tmp_path / "sound.mp4")
     (tmp_path / "text.mp4").write_text("no video")
     out = tmp_path / "deep/out"
@@ -124,7 +125,7 @@ def test_broken_videos_are_named_and_the_others_go_through(folder, tmp_path):
     )  # fmt: skip
     assert result.returncode == 1 and "Traceback" not in result.stderr
     for name, why in (
-        ("empty.mp4", "found 0 bytes"),
+        ("mpty.mp4", "found 0 bytes"),
         ("sound.mp4", "found streams of type audio"),
         ("text.mp4", "no video file"),
         ("gone.mp4", "nothing there"),
@@ -135,7 +136,7 @@ def test_broken_videos_are_named_and_the_others_go_through(folder, tmp_path):
     told = json.loads((out / "p.json").read_text())
     assert [Path(video["path"]).name for video in told["videos"]] == ["a, b c.mp4", "one.mp4"]
     assert [Path(f["path"]).name for f in told["failed"]] == [
-        "empty.mp4", "sound.mp4", "text.mp4", "gone.mp4",
+        "sound.mp4", "text.mp4", os.fsdecode(b"\xe9mpty.mp4"), "gone.mp4",
     ]  # fmt: skip
     video = told["videos"][0]
     assert len(video["clips"]) == 2 and len(video["top"]) == 2

@@ -15,7 +15,7 @@ INK, SOFT = "#1f2933", "#667080"
 
 def draw_curves(result: VideoPrediction, classes: Sequence[int], colours: Sequence[str]) -> Figure:
     """Clip scores of some classes over time: alone, and with the memory."""
-    figure = Figure(figsize=(9.6, 2.9), layout="constrained")
+    figure = Figure(figsize=(9.6, 3.3), layout="constrained")
     middles = result.times.mean(axis=1)
     for axes, scores, title in zip(
         figure.subplots(1, 2, sharey=True),
@@ -32,10 +32,8 @@ def draw_curves(result: VideoPrediction, classes: Sequence[int], colours: Sequen
         axes.set_title(title, fontsize=10, loc="left")
         _plain(axes)
     figure.axes[0].set_ylabel("score")
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False,
-        fontsize=9,
-    )  # fmt: skip
+    lines = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
@@ -59,8 +57,8 @@ def draw_affinity(memories: Sequence[PathwayMemory], times: NDArray[np.float64])
     return figure
 
 
-def draw_gates(memories: Sequence[PathwayMemory], name: str) -> Figure:
-    """A row a pathway: gates of its strongest channels by clip, and their pull on a class."""
+def draw_gates(memories: Sequence[PathwayMemory]) -> Figure:
+    """A row a pathway: gates of its strongest channels by clip, and their pull."""
     shown = [m for m in memories if m.gates is not None]
     figure = Figure(figsize=(9.6, 3.4 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), 2, width_ratios=(3, 2), squeeze=False)
@@ -80,7 +78,7 @@ def draw_gates(memories: Sequence[PathwayMemory], name: str) -> Figure:
         right.invert_yaxis()
         right.set_yticks(rows, [""] * len(channels))
         right.axvline(0, color=SOFT, linewidth=0.8)
-        right.set(xlabel=f"pull on the logit of {name}"[:60])
+        right.set(xlabel="pull on the logit")
         _plain(right)
         if len(memories) > 1:
             left.set_title(f"{memory.name} pathway", fontsize=10, loc="left")

@@ -30,7 +30,8 @@ STYLE = Markup("""<style>
 .clip { min-width: 0; max-width: 130px; font-size: 12px; line-height: 1.35; }
 .clip img { width: 100%; border-radius: 4px; margin: 2px 0 6px; }
 .clip b { font-weight: 600; } .clip .bar { height: 5px; margin: 2px 0 6px; }
-.clip div.name { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.clip div.name { height: 2.7em; overflow: hidden; display: -webkit-box; -webkit-line-clamp: 2;
+                 -webkit-box-orient: vertical; }
 </style>""")
 
 
@@ -179,7 +180,7 @@ def _affinities(result: VideoPrediction, memories: Sequence[PathwayMemory]) -> M
 
 def _gates(result: VideoPrediction, memories: Sequence[PathwayMemory]) -> Markup:
     name = _name(result, int(rank(result.scores)[0]))
-    figure = draw_gates(memories, name)
+    figure = draw_gates(memories)
     return join(
         paragraph(
             "Above 0.5 a gate strengthens a channel against the others, below it weakens it. Shown "
