@@ -1,0 +1,139 @@
+"""Several processes compute what one does, and fail with the one real cause."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import crew_jobs
+import pytest
+import torch
+
+from cmvl.utils.errors import DataError, LaunchError
+from cmvl.utils.launch import Crew, launch
+from cmvl.utils.seat import Seat, seat_in, seated
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """By number of processes: what `crew_jobs.everything` computed."""
+    folder = tmp_path_factory.mktemp("crew")
+    for processes in (1, 2, 4):
+        launch(crew_jobs.everything, [folder], Crew(processes, gpu=False))
+    return {n: torch.load(folder / f"world{n}.pt") for n in (1, 2, 4)}
+
+
+@pytest.mark.parametrize("strategy", ["batch_reduction", "multi_iteration"])
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_any_split_and_either_strategy_train_alike(results, processes, strategy):
+    losses, state = results[1]["batch_reduction"]
+    other_losses, other_state = results[processes][strategy]
+    assert losses[0] != losses[4]
+    torch.testing.assert_close(other_losses, losses, rtol=0, atol=1e-9)
+    for name, value in state.items():
+        torch.testing.assert_close(other_state[name], value, rtol=0, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_boxes_count_alike_wherever_they_are(results, processes):
+    torch.testing.assert_close(results[processes]["boxes"], results[1]["boxes"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_precise_statistics_are_of_all_processes_batches(results, processes):
+    """Means are equal; variances are of smaller batches, whose means' spread is added."""
+    whole, split = results[1]["precise"], results[processes]["precise"]
+    stem = "backbone.s1.pathway0_stem.bn.running_mean"
+    torch.testing.assert_close(split[stem], whole[stem], rtol=0, atol=1e-9)
+    variance = stem.replace("mean", "var")
+    torch.testing.assert_close(split[variance], whole[variance], rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "told"),
+    [
+        ("user", DataError, r"^train.csv:7: no label$"),
+        ("bug", LaunchError, r"(?s)^rank 1 failed, the others were stopped\n.*KeyError: 'the real"),
+        ("killed", LaunchError, "rank 1 was killed by SIGKILL.*short of memory"),
+    ],
+)
+def test_one_real_cause_is_told(how, error, told):
+    with pytest.raises(error, match=told):
+        launch(crew_jobs.fail, [how], Crew(2, gpu=False))
+
+
+def test_who_did_not_come():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    seat = Seat(0, 4, 0, "127.0.0.1", port, hosts_store=True)
+    with pytest.raises(LaunchError, match="3 of 4 processes did not come .* rank 1, 2, 3"):
+        with seated(seat, gpu=False, timeout=5, meeting=1):
+            pass
+
+
+def test_a_taken_port_is_told():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(LaunchError, match="cannot listen at 127.0.0.1:.*another run"):
+            launch(crew_jobs.fail, [""], Crew(1, False, shards=2, meeting_point=address, meeting=2))
+
+
+@pytest.mark.parametrize(
+    ("crew", "told"),
+    [
+        (Crew(1, False, shards=2), "--num_shards 2 needs --init_method"),
+        (Crew(1, False, shards=2, meeting_point="node0"), "expected tcp://HOST:PORT"),
+        (Crew(1, False, shards=2, shard=2, meeting_point="tcp://a:1"), "--shard_id 2 is not in"),
+    ],
+)
+def test_wrong_addresses(crew, told):
+    with pytest.raises(LaunchError, match=told):
+        launch(crew_jobs.fail, [""], crew)
+
+
+def test_seats_of_torchrun():
+    assert seat_in({}) is None
+    given = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a"}
+    with pytest.raises(LaunchError, match="not MASTER_PORT"):
+        seat_in(given)
+    assert seat_in(given | {"MASTER_PORT": "7"}) == Seat(3, 4, 1, "a", 7)
+    first = given | {"MASTER_PORT": "7", "RANK": "0"}
+    assert seat_in(first).hosts_store
+    assert not seat_in(first | {"TORCHELASTIC_USE_AGENT_STORE": "True"}).hosts_store
+
+
+def test_processes_end_with_their_launcher(tmp_path):
+    """Killed outright, it cannot tell them."""
+    import subprocess
+    import sys
+
+    script = (
+        "import crew_jobs\nfrom cmvl.utils.launch import Crew, launch\n"
+        "if __name__ == '__main__': launch(crew_jobs.fail, ['waits'], Crew(2, False))"
+    )
+    (tmp_path / "script.py").write_text(script)
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here.parent}:{here}"}
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "script.py")], env=environment)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    if not children.exists():
+        parent.kill()
+        pytest.skip("needs /proc")
+    pids = []
+    while len(pids) < 3:  # two workers and multiprocessing's resource tracker
+        pids = [int(pid) for pid in children.read_text().split()]
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    while any(Path(f"/proc/{pid}/cwd").exists() and _runs(pid) for pid in pids):
+        time.sleep(0.1)  # the suite's time limit is the judge
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
