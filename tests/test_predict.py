@@ -181,6 +181,10 @@ def test_checkpoints_that_do_not_fit(folder, tmp_path):
         load_trained(run, ["MODEL.NUM_CLASSES", "5"])
     with pytest.raises(CheckpointError, match="one.mp4: not a readable torch file"):
         load_trained(video)
+    (tmp_path / "notes.md").write_text("# Notes\n")
+    with pytest.raises(CheckpointError, match="notes.md: not a readable torch file") as caught:
+        load_trained(tmp_path / "notes.md")
+    assert "\n" not in str(caught.value) and "weights_only" not in str(caught.value)
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         load_trained(tmp_path)
     bare = torch.load(run / "checkpoints/checkpoint_epoch_00001.pyth", weights_only=True)

@@ -163,6 +163,7 @@ def test_places(folder, tmp_path):
         (Job(html=tmp_path / "x.html"), "one file for 2 videos; name a folder"),
         (Job(html=tmp_path, window=2), "leave --window out"),
         (Job(csv=tmp_path), "is a folder; name a file"),
+        (Job(topk=0), "--topk is 0"),
         (Job(mp4=folder), "would overwrite .*a, b.mp4"),
     ):
         with pytest.raises(UserError, match=why):

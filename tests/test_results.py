@@ -11,6 +11,7 @@ from cmvl.evaluation.classification import TopK
 from cmvl.evaluation.confusion import confusion, draw_confusion, worst_pairs
 from cmvl.evaluation.multilabel import MeanAP
 from cmvl.evaluation.results import Listing, rank
+from cmvl.utils.errors import DataError
 
 NAMES = ["pour, water", "stir", "cut"]
 PATHS = ["a b.mp4", "c,d.mp4", "caf\udce9.mp4"]
@@ -135,3 +136,9 @@ def test_several_labels(tmp_path):
     assert "best classes" in remark and not (tmp_path / "confusion.png").exists()
     with np.load(tmp_path / "scores.npz") as file:
         assert file["labels"].tolist() == [[1, 0, 0], [1, 1, 0]]
+
+
+@pytest.mark.parametrize("evaluator", [TopK(), MeanAP()])
+def test_no_video_could_be_read(evaluator):
+    with pytest.raises(DataError, match="not one video could be read"):
+        evaluator.compute()

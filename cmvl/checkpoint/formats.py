@@ -148,8 +148,10 @@ def _read_torch(file: BinaryIO, path: Path) -> dict:
                 f"{path}: refused: it asks for {asked[1]}, which may run code; expected a dict of "
                 "tensors, such as a `state_dict`"
             ) from None
+        # torch's own advice, to load it unsafely, is left out.
+        reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().split("\n")[0]
         raise CheckpointError(
-            f"{path}: not a readable torch file: {error}; was it copied whole?"
+            f"{path}: not a readable torch file ({reason}); is it a checkpoint, copied whole?"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a dict of weights")

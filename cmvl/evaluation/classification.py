@@ -49,6 +49,7 @@ class TopK:
 
     def compute(self) -> dict[str, float]:
         """`top1` (and `top5`) over videos, `clip_top1` over their clips, and the count."""
+        self.kept.stack("labels")  # raises where there is no video
         ranks = torch.stack(self._ranks)
         metrics = {"top1": percent(ranks < 1)}
         if self._classes > 5:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmvl.utils.errors import DataError
+
 Scores = NDArray[np.floating]
 SHOWN = 5  # best classes in a row of predictions.csv
 
@@ -46,7 +48,12 @@ class Kept:
         return [listing.path(self._index[i]) for i in self._order()]
 
     def stack(self, name: str) -> NDArray:
-        """`labels` (n,) or (n, K), `videos` (n, K) or `clips` (n, V, K)."""
+        """`labels` (n,) or (n, K), `videos` (n, K) or `clips` (n, V, K); n = 0 raises DataError."""
+        if not self._index:
+            raise DataError(
+                "not one video could be read, so there are no results; `python "
+                "tools/check_data.py` says what is wrong with each"
+            )
         return np.stack([self._rows[name][i] for i in self._order()])
 
     def save(self, path: Path, listing: Listing) -> None:

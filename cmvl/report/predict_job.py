@@ -83,6 +83,8 @@ def find_work(trained: Trained, job: Job) -> tuple[Callable, Callable]:
 
 def check_places(job: Job, sources: Sequence[Source]) -> Places:
     """Before any work: raises UserError for what cannot be written."""
+    if job.topk < 1:
+        raise UserError(f"--topk is {job.topk}; it must be 1 or more")
     if job.html and job.window:
         raise UserError("--html shows one video as a whole; leave --window out, or take --mp4")
     for place, suffix in ((job.mp4, ".mp4"), (job.html, ".html")):
