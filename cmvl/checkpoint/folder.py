@@ -97,7 +97,7 @@ def add_name(path: Path, second: Path) -> None:
 def _write_checksum(content: Path, path: Path) -> None:
     """Before the file itself gets its name: a file without its checksum passes as unknown."""
     checksum = _checksum_path(path)
-    temporary = checksum.with_suffix(".tmp")
+    temporary = path.with_name(checksum.name + ".tmp")
     temporary.write_text(f"{_digest(content)}  {path.name}\n")
     temporary.replace(checksum)
 

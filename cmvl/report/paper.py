@@ -49,9 +49,9 @@ def _command(ledger: Ledger, config: str, output: str, runs: Path) -> str:
 
 def _keep(ledger: Ledger, config: str, runs: Path) -> list[str]:
     """How a finished run of `config` becomes the weights that others start from."""
-    last = ledger.cfg(config).SOLVER.MAX_EPOCH - 1
+    epochs = ledger.cfg(config).SOLVER.MAX_EPOCH
     return [
-        f"mkdir -p {WEIGHTS} && cp -n {checkpoint_path(runs / config, last)} {WEIGHTS / name}"
+        f"mkdir -p {WEIGHTS} && cp -n {checkpoint_path(runs / config, epochs)} {WEIGHTS / name}"
         for name, source in ledger.weights.items()
         if source == config
     ]
