@@ -1,4 +1,4 @@
-"""Many files at once, with a progress bar, and by name the one that takes its process down."""
+"""Many files at once, showing how far it is, and by name the one that takes its process down."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -6,7 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from tqdm import tqdm
+from cmvl.utils.progress import progress
 
 Item = TypeVar("Item")
 
@@ -23,20 +23,18 @@ def for_each(
     If a process dies, what was not finished goes on one by one, and the item that kills its
     process again yields a `Crash`.
     """
-    with tqdm(total=len(items), desc=what, unit="file", smoothing=0.05) as bar:
-        if workers == 0:
-            for place, item in enumerate(items):
-                yield place, function(item)
-                bar.update()
-            return
-        left = set(range(len(items)))
-        for place, result in _all_at_once(function, items, workers):
-            left.remove(place)
-            yield place, result
-            bar.update()
-        for place, result in _one_by_one(function, items, sorted(left)):
-            yield place, result
-            bar.update()
+    yield from progress(_results(function, items, workers), len(items), what, "file")
+
+
+def _results(function, items, workers) -> Iterator[tuple[int, Any]]:
+    if workers == 0:
+        yield from ((place, function(item)) for place, item in enumerate(items))
+        return
+    left = set(range(len(items)))
+    for place, result in _all_at_once(function, items, workers):
+        left.remove(place)
+        yield place, result
+    yield from _one_by_one(function, items, sorted(left))
 
 
 def _all_at_once(function, items, workers) -> Iterator[tuple[int, Any]]:

@@ -1,6 +1,5 @@
 """Testing: every video in all its views, results in OUTPUT_DIR/results."""
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from cmvl.structures import Prediction, VideoBatch
 from cmvl.tasks import Evaluator, find_task
 from cmvl.utils.distributed import broadcast, gather, is_main, world_size
 from cmvl.utils.logging import logger
+from cmvl.utils.progress import progress
 from cmvl.utils.signals import StopRequest
 
 
@@ -45,7 +45,7 @@ def test(cfg: CfgNode) -> Result:
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
     precision = build_precision(cfg, cfg.TEST.PRECISION, device)
-    result = evaluate(model, loader, predictor, evaluator, precision, cfg.LOG_PERIOD)
+    result = evaluate(model, loader, predictor, evaluator, precision)
     if is_main():
         summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
         listing = Listing(loader.dataset.records.path, loader.dataset.class_names)
@@ -76,13 +76,12 @@ def evaluate(
     predictor: Predictor,
     evaluator: Evaluator,
     precision: Precision,
-    period: int,
     stop: StopRequest | None = None,
 ) -> Result:
     """Metrics of everything readable in `loader`, over all processes; the main one has them."""
     model.eval()
     skipped: list[str] = []
-    batches = _readable(loader, precision.device, period, skipped, stop)
+    batches = _readable(loader, precision.device, skipped, stop)
     with precision.autocast():
         for prediction in _everybodys(predictor(model, batches)):
             evaluator.update(*prediction)
@@ -103,18 +102,14 @@ def _everybodys(mine: Iterator[Prediction]) -> Iterable[Prediction]:
 def _readable(
     loader: DataLoader,
     device: torch.device,
-    period: int,
     skipped: list[str],
     stop: StopRequest | None,
 ) -> Iterator[VideoBatch]:
     """The batches that could be read, on `device`; what could not goes to `skipped`."""
-    start = time.perf_counter()
-    for i, batch in enumerate(loader):
+    batches = progress(loader, len(loader), "evaluating", "batch", say=logger.info)
+    for batch in batches:
         if stop:
             leave(stop)
         skipped.extend(batch.failures)
         if len(batch.index):
             yield batch.to(device)
-        if (i + 1) % (10 * period) == 0:
-            left = (time.perf_counter() - start) / (i + 1) * (len(loader) - i - 1)
-            logger.info("evaluated %d of %d, %d s left", i + 1, len(loader), left)

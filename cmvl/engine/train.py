@@ -24,6 +24,7 @@ from cmvl.structures import VideoBatch
 from cmvl.tasks import find_task
 from cmvl.utils.distributed import world_size
 from cmvl.utils.logging import logger
+from cmvl.utils.progress import progress, silent
 from cmvl.utils.runlog import RunLog
 from cmvl.utils.signals import stop_requests
 
@@ -65,8 +66,7 @@ def train(cfg: CfgNode) -> None:
             metrics = {}
             if evaluating:
                 predictor, evaluator = task.predictor(cfg, "val"), task.evaluator(cfg, "val")
-                precision, period = step.precision, cfg.LOG_PERIOD
-                result = evaluate(model, val_loader, predictor, evaluator, precision, period, stop)
+                result = evaluate(model, val_loader, predictor, evaluator, step.precision, stop)
                 metrics = result.metrics
                 log.metrics("val", epoch + 1, metrics)
             ckpt.end_epoch(epoch + 1, saving, metrics)
@@ -87,7 +87,8 @@ def train_epoch(
     whole = order.steps * order.step_videos
     before = -(-order.start // order.step_videos)  # steps
     steps = before + order.steps_left()
-    for i, batches in log.timed(_grouped(loader, order.passes)):
+    groups, what = _grouped(loader, order.passes), f"epoch {epoch + 1} of {epochs}"
+    for i, batches in log.timed(progress(groups, steps, what, "step", before, silent)):
         number = before + i + 1
         values = step(batches, lr_at(epoch + order.place(i) / whole))
         log.collect(epoch, number, [v for b in batches for v in b.index.tolist()], **values)

@@ -4,9 +4,19 @@ import logging
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from cmvl.utils.distributed import is_main, rank, world_size
 
 logger = logging.getLogger("cmvl")
+
+
+class _Console(logging.StreamHandler):
+    """Lines go above a progress bar, not into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(self.stream):
+            super().emit(record)
 
 
 def setup_logging(output_dir: Path) -> None:
@@ -17,7 +27,7 @@ def setup_logging(output_dir: Path) -> None:
     output_dir.mkdir(parents=True, exist_ok=True)
     for handler in logger.handlers:
         handler.close()
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    handlers: list[logging.Handler] = [_Console(sys.stdout)]
     if is_main():
         handlers.append(logging.FileHandler(output_dir / "stdout.log"))
     who = f"rank {rank()} of {world_size()}: " if not is_main() else ""
