@@ -1,4 +1,4 @@
-"""How far a long job is: a bar with the time left on a terminal, a plain line now and then elsewhere.
+"""How far a long job is: a bar with the time left on a terminal, now and then a line elsewhere.
 
 Only the main process shows anything.
 """
