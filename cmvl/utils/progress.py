@@ -42,7 +42,7 @@ def progress(
         yield from items
     elif sys.stderr.isatty():
         yield from Bar(
-            items, what, total, leave=False, dynamic_ncols=True, miniters=1, smoothing=0.05,
+            items, what, total, leave=False, nrows=20, miniters=1, smoothing=0.05,
             unit=unit, initial=done,
         )  # fmt: skip
     else:
