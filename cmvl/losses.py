@@ -1,4 +1,7 @@
-"""The video-level loss, for one label or several, and the loss of boxes."""
+"""The video-level loss, for one label or several, and the loss of boxes.
+
+A loss returns numbers by name: `loss`, which is minimised, and what the log shows besides.
+"""
 
 from collections.abc import Callable
 
@@ -9,28 +12,45 @@ from torch import Tensor, nn
 
 from cmvl.utils.distributed import mean_over_ranks
 
+Measure = Callable[[Tensor, Tensor], Tensor]  # (logits, labels) -> scalar
+
 
 class VideoLoss(nn.Module):
-    """Eq. 1: the mean of the clips' losses, plus `video_weight` times the loss of their mean."""
+    """Eq. 1: the mean of the clips' losses, plus `video_weight` times the loss of their mean.
 
-    def __init__(self, clip_loss: Callable[[Tensor, Tensor], Tensor], video_weight: float):
+    `error(logits, labels)`: of videos, for the log; None for tasks that have no such number.
+    """
+
+    def __init__(self, clip_loss: Measure, video_weight: float, error: Measure | None = None):
         super().__init__()
-        self.clip_loss, self.video_weight = clip_loss, video_weight
+        self.clip_loss, self.video_weight, self.error = clip_loss, video_weight, error
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> "VideoLoss":
-        return cls(nn.CrossEntropyLoss(), cfg.VIDEO.LOSS_WEIGHT)
+        return cls(nn.CrossEntropyLoss(), cfg.VIDEO.LOSS_WEIGHT, top1_error)
 
-    def forward(self, logits: Tensor, labels: Tensor, clip_labels: Tensor | None = None) -> Tensor:
-        """logits (B, N, K), labels (B,) or (B, K) -> scalar. H is the mean of the logits.
+    def forward(
+        self, logits: Tensor, labels: Tensor, clip_labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """logits (B, N, K), labels (B,) or (B, K) -> `loss`, its two terms, and the `error`.
 
+        H is the mean of the logits.
         `clip_labels` (B, N, K): each clip's own labels, where they differ from the video's.
         """
         of_clips = labels.repeat_interleave(logits.shape[1], dim=0)
         if clip_labels is not None:
             of_clips = clip_labels.flatten(0, 1)
         per_clip = self.clip_loss(logits.flatten(0, 1), of_clips)
-        return per_clip + self.video_weight * self.clip_loss(logits.mean(dim=1), labels)
+        H = logits.mean(dim=1)
+        of_video = self.clip_loss(H, labels)
+        loss = per_clip + self.video_weight * of_video
+        terms = {"loss": loss, "loss_clips": per_clip, "loss_video": of_video}
+        return terms if self.error is None else terms | {"error": self.error(H, labels)}
+
+
+def top1_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """logits (B, K), labels (B,) -> the share of wrong videos in percent."""
+    return 100 * (logits.argmax(dim=-1) != labels).float().mean()
 
 
 def build_multi_label_loss(cfg: CfgNode) -> VideoLoss:
@@ -50,8 +70,8 @@ class BoxLoss(nn.Module):
     def from_cfg(cls, cfg: CfgNode) -> "BoxLoss":
         return cls()
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits (R, K), labels (R, K) multi-hot -> scalar; 0 for no boxes at all."""
+    def forward(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """logits (R, K), labels (R, K) multi-hot -> `loss`; 0 for no boxes at all."""
         total = F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
         count = torch.tensor(float(labels.numel()), dtype=total.dtype, device=total.device)
-        return total / mean_over_ranks(count).clamp(min=1)
+        return {"loss": total / mean_over_ranks(count).clamp(min=1)}

@@ -28,7 +28,8 @@ def train_steps(ckpt, steps):
     loss_fn, losses = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0), []
     ckpt.model.train()
     for i in steps:
-        loss = loss_fn(ckpt.model(random_clips(2, 3, 3, 4, 16, 16, seed=i)), torch.tensor([0, 1]))
+        logits = ckpt.model(random_clips(2, 3, 3, 4, 16, 16, seed=i))
+        loss = loss_fn(logits, torch.tensor([0, 1]))["loss"]
         ckpt.optimizer.zero_grad()
         loss.backward()
         ckpt.optimizer.step()

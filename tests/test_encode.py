@@ -32,7 +32,7 @@ def small_model(name, strategy, N):
 def one_step(model, clips, labels):
     torch.manual_seed(7)
     model.train()
-    loss = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)(model(clips), labels)
+    loss = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)(model(clips), labels)["loss"]
     loss.backward()
     gradients = {k: p.grad for k, p in model.named_parameters()}
     return loss.detach(), gradients, dict(model.named_buffers())

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from cmvl.config import load_cfg
 from cmvl.losses import VideoLoss
 
 
@@ -16,19 +17,32 @@ def test_video_loss_is_equation_1(weight):
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 5, dtype=torch.float64)
     labels = torch.tensor([4, 1])
-    expected = 0.0
+    expected, videos = 0.0, 0.0
     for b in range(2):
         clips = sum(cross_entropy(logits[b, n], labels[b]) for n in range(3)) / 3
         H = sum(logits[b, n] for n in range(3)) / 3
         expected += (clips + weight * cross_entropy(H, labels[b])) / 2
-    loss = VideoLoss(nn.CrossEntropyLoss(), weight)(logits, labels)
-    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-12)
+        videos += cross_entropy(H, labels[b]) / 2
+    terms = VideoLoss(nn.CrossEntropyLoss(), weight)(logits, labels)
+    torch.testing.assert_close(terms["loss"], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(terms["loss_video"], videos, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        terms["loss_clips"] + weight * terms["loss_video"], terms["loss"], rtol=0, atol=1e-12
+    )
+
+
+def test_error_of_videos_is_that_of_the_mean_of_their_clips():
+    logits = torch.tensor([[[3.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    loss = VideoLoss.from_cfg(load_cfg(None, ["VIDEO.LOSS_WEIGHT", "2.0"]))
+    assert loss(logits, torch.tensor([0, 1]))["error"] == 0
+    assert loss(logits, torch.tensor([1, 1]))["error"] == 50
 
 
 def test_one_clip_counts_both_terms_alike():
     logits, labels = torch.randn(4, 1, 6), torch.tensor([0, 1, 2, 3])
     single = nn.CrossEntropyLoss()(logits[:, 0], labels)
-    torch.testing.assert_close(VideoLoss(nn.CrossEntropyLoss(), 0.7)(logits, labels), 1.7 * single)
+    loss = VideoLoss(nn.CrossEntropyLoss(), 0.7)(logits, labels)["loss"]
+    torch.testing.assert_close(loss, 1.7 * single)
 
 
 def test_multi_label():
@@ -36,4 +50,6 @@ def test_multi_label():
     logits, labels = torch.randn(2, 3, 4), torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 1]])
     bce = nn.BCEWithLogitsLoss()
     expected = sum(bce(logits[:, n], labels) for n in range(3)) / 3 + bce(logits.mean(1), labels)
-    torch.testing.assert_close(VideoLoss(bce, 1.0)(logits, labels), expected)
+    terms = VideoLoss(bce, 1.0)(logits, labels)
+    torch.testing.assert_close(terms["loss"], expected)
+    assert "error" not in terms

@@ -57,7 +57,7 @@ def test_train_step_of_the_reference():
     for row, classes in enumerate(step["positive_classes_per_box"]):
         labels[row, classes] = 1
     logits = score(net, clip_of(step["input"]).double(), boxes)
-    loss = BoxLoss()(logits, labels)
+    loss = BoxLoss()(logits, labels)["loss"]
     loss.backward()
     near = partial(pytest.approx, rel=1e-7)
     assert loss.item() == near(step["loss"])
@@ -90,9 +90,9 @@ def test_box_loss():
     labels = torch.randint(0, 2, (3, 4)).float()
     scores = logits.sigmoid()
     want = -(labels * scores.log() + (1 - labels) * (1 - scores).log()).mean()
-    torch.testing.assert_close(BoxLoss()(logits, labels), want)
-    assert BoxLoss()(logits, labels) == F.binary_cross_entropy_with_logits(logits, labels)
-    none = BoxLoss()(logits[:0], labels[:0])
+    torch.testing.assert_close(BoxLoss()(logits, labels)["loss"], want)
+    assert BoxLoss()(logits, labels)["loss"] == F.binary_cross_entropy_with_logits(logits, labels)
+    none = BoxLoss()(logits[:0], labels[:0])["loss"]
     none.backward()
     assert none == 0 and (logits.grad == 0).all()
 
@@ -103,5 +103,5 @@ def test_no_boxes_at_all():
     maps = [torch.randn(1, 2, d, 4, 3, 3, requires_grad=True) for d in (2, 3)]
     logits = head(maps, torch.empty(0, 5))
     assert logits.shape == (0, 4)
-    BoxLoss()(logits, torch.empty(0, 4)).backward()
+    BoxLoss()(logits, torch.empty(0, 4))["loss"].backward()
     assert all((p.grad == 0).all() for p in [*head.parameters(), *maps])

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cmvl.report.origin import commands
+from cmvl.report.runs import read_run
+from cmvl.utils import environment
+
 ROOT = Path(__file__).parent.parent
 SMALL = (
     "DATA.TRAIN_CROP_SIZE 32 DATA.TEST_CROP_SIZE 32 DATA.TRAIN_JITTER_SCALES [32,40] "
@@ -53,6 +57,17 @@ def test_two_stages_then_test(data, tmp_path):
     assert {"loss", "lr", "gate_mean", "gate_saturated", "data_s", "eta_s", "memory_gb"} <= set(
         steps[0]
     )
+    for line in steps:  # VIDEO.LOSS_WEIGHT is 1
+        assert line["loss_clips"] + line["loss_video"] == pytest.approx(line["loss"], rel=1e-6)
+        assert line["error"] in (0, 25, 50, 75, 100)
+    page = (ROOT / "docs/logs.md").read_text()
+    lines = [json.loads(line) for line in (two / "log.jsonl").read_text().splitlines()]
+    assert {line["kind"] for line in lines} == {"start", "train", "val"}
+    versions = set(environment.versions()) - {"cmvl", "python", "system", "torch"}
+    for line in lines:
+        missing = [k for k in set(line) - versions if f"`{k}`" not in page and k != "kind"]
+        assert f"## {line['kind']}" in page and not missing, f"docs/logs.md lacks {missing}"
+    assert f"tools/run_net.py --cfg {CM} DATA.PATH_TO_DATA_DIR" in commands(read_run(two))[0]
     assert [line["epoch"] for line in log_lines(two, "val")] == [1, 2]
     summary = json.loads((two / "results/summary.json").read_text())
     assert summary["metrics"]["videos"] == 4

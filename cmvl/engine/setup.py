@@ -11,9 +11,11 @@ from fvcore.common.config import CfgNode
 from cmvl import __version__
 from cmvl.config import dump_cfg
 from cmvl.utils.distributed import is_main, rank, world_size
+from cmvl.utils.environment import command_line, device_name, versions
 from cmvl.utils.errors import ConfigError
 from cmvl.utils.launch import Crew
 from cmvl.utils.logging import logger, setup_logging
+from cmvl.utils.runlog import write_start
 
 
 def build_crew(cfg: CfgNode, shards: int = 1, shard: int = 0, meeting_point: str = "") -> Crew:
@@ -40,12 +42,17 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
     np.random.seed(cfg.RNG_SEED)
     torch.manual_seed(cfg.RNG_SEED)
     torch.backends.cudnn.allow_tf32 = cfg.MODEL.TF32
-    gpu = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if gpu else f"CPU, {torch.get_num_threads()} threads"
+    name = device_name(device)
     together = f"{world_size()} processes, each on " if world_size() > 1 else ""
     logger.info("cmvl %s, torch %s, %s%s", __version__, torch.__version__, together, name)
     logger.info("%s in %s", job, output_dir.resolve())
     return device
+
+
+def record_start(cfg: CfgNode, job: str, device: torch.device) -> None:
+    """The log's line on what begins here: command, machine, versions."""
+    about = {"command": command_line(), "folder": os.getcwd(), "device": device_name(device)}
+    write_start(Path(cfg.OUTPUT_DIR), job, about | {"processes": world_size()} | versions())
 
 
 def setup_own_numbers(cfg: CfgNode) -> None:

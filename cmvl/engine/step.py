@@ -38,26 +38,26 @@ class Stepper:
         self._parallel = DistributedDataParallel(model) if world_size() > 1 else model
 
     def __call__(self, batches: Sequence[VideoBatch], lr: float) -> dict[str, float | Tensor]:
-        """Loss, gradient norm and the gate's statistics; the loss is this process's mean."""
+        """What the loss says, gradient norm and the gate's statistics, as means of this process."""
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         buffers = [b.clone() for b in self.model.buffers()] if self.guard else []
-        losses = [self._backward(batch, len(batches)) for batch in batches[:-1]]
-        losses.append(self._backward(batches[-1], len(batches), last=True))
+        said = [self._backward(batch, len(batches)) for batch in batches[:-1]]
+        said.append(self._backward(batches[-1], len(batches), last=True))
         values = self._update(buffers)
-        loss = torch.stack(losses).mean()
-        return {"loss": loss, "lr": lr, **values, **self.model.memory.gate_statistics()}
+        losses = {name: torch.stack([terms[name] for terms in said]).mean() for name in said[0]}
+        return {**losses, "lr": lr, **values, **self.model.memory.gate_statistics()}
 
-    def _backward(self, batch: VideoBatch, passes: int, last: bool = False) -> Tensor:
+    def _backward(self, batch: VideoBatch, passes: int, last: bool = False) -> dict[str, Tensor]:
         batch = batch.to(self.precision.device)
         # Gradients of the passes add up here; the last one's backward adds up over processes.
         alone = world_size() > 1 and not last
         with self._parallel.no_sync() if alone else nullcontext():
             with self.precision.autocast():
                 logits = self._parallel(batch.clips, batch.boxes)
-                loss = self.loss_fn(logits, *batch.targets)
-            self.scaler.scale(loss / passes).backward()
-        return loss.detach()
+                terms = self.loss_fn(logits, *batch.targets)
+            self.scaler.scale(terms["loss"] / passes).backward()
+        return {name: value.detach() for name, value in terms.items()}
 
     def _update(self, buffers: list[Tensor]) -> dict[str, Tensor]:
         self.scaler.unscale_(self.optimizer)

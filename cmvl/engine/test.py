@@ -13,7 +13,7 @@ from cmvl.checkpoint import find_last, load_weights
 from cmvl.data import build_loader
 from cmvl.engine.keeper import leave
 from cmvl.engine.precision import Precision, build_precision
-from cmvl.engine.setup import setup
+from cmvl.engine.setup import record_start, setup
 from cmvl.evaluation.results import Listing
 from cmvl.inference import Predictor
 from cmvl.model import VideoModel, build_model
@@ -42,6 +42,7 @@ def test(cfg: CfgNode) -> Result:
     model = build_model(cfg, task.head).to(device)
     weights = _choose_weights(cfg)
     logger.info(load_weights(model, weights, may_miss=()))
+    record_start(cfg, "test", device)
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
     precision = build_precision(cfg, cfg.TEST.PRECISION, device)

@@ -15,7 +15,7 @@ from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.engine.keeper import Keeper
 from cmvl.engine.optim import build_optimizer, build_schedule
 from cmvl.engine.precise import precise_bn
-from cmvl.engine.setup import setup, setup_own_numbers
+from cmvl.engine.setup import record_start, setup, setup_own_numbers
 from cmvl.engine.step import Stepper, build_stepper
 from cmvl.engine.test import evaluate
 from cmvl.engine.trouble import memory_advice
@@ -54,6 +54,7 @@ def train(cfg: CfgNode) -> None:
     with stop_requests() as stop, memory_advice(cfg, device):
         keeper = Keeper(ckpt, log, stop, cfg.TRAIN.CHECKPOINT_MINUTES)
         start, epochs = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM), cfg.SOLVER.MAX_EPOCH
+        record_start(cfg, "train", device)  # a resumed log has been cut by now
         for epoch in range(start.epoch, epochs):
             loader.sampler.set_epoch(epoch, start.videos if epoch == start.epoch else 0)
             train_epoch(epoch, epochs, loader, step, lr_at, log, keeper)

@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from cmvl.utils.errors import TrainingError
 from cmvl.utils.logging import logger
 
 Item = TypeVar("Item")
+LOG = "log.jsonl"
 
 
 @dataclass
@@ -46,7 +47,7 @@ class RunLog:
         allowed: int = 0,
         name_video: Callable[[int], str] = str,
     ):
-        self.path, self.trouble = output_dir / "log.jsonl", output_dir / "nonfinite.jsonl"
+        self.path, self.trouble = output_dir / LOG, output_dir / "nonfinite.jsonl"
         self.period, self.device = period, device
         self.allowed, self.name_video = allowed, name_video
         self._steps: list[Step] = []
@@ -194,6 +195,12 @@ class RunLog:
         if is_main():
             _append(self.path, simplejson.dumps({"kind": kind, **fields}, ignore_nan=True))
         logger.info("%s  %s", kind, "  ".join(_show(k, v) for k, v in fields.items()))
+
+
+def write_start(output_dir: Path, job: str, about: Mapping[str, Any]) -> None:
+    """The line of a job that begins here, or goes on."""
+    if is_main():
+        _append(output_dir / LOG, simplejson.dumps({"kind": "start", "job": job, **about}))
 
 
 def _append(path: Path, line: str) -> None:
