@@ -77,7 +77,7 @@ def test_two_stages_then_test(data, tmp_path):
     assert [Path(row["path"]).exists() for row in rows] == [True] * 4
     assert {row["label"] for row in rows} == {"alike", "unlike"}
     assert 25 * sum(int(row["correct"]) for row in rows) == summary["metrics"]["top1"]
-    files = {"per_class.csv", "confusion.csv", "confusion.png", "scores.npz"}
+    files = {"per_class.csv", "confusion.csv", "confusion.png", "scores.npz", "by_position.png"}
     assert files <= {path.name for path in (two / "results").iterdir()}
     assert (two / "config_train.yaml").exists()
 
@@ -86,20 +86,22 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path):
     def losses(folder):
         return [line["loss"] for line in log_lines(folder, "train")]
 
-    def train(folder, epochs):
+    def train(folder, epochs, *more):
         result = run_net(
             "--cfg", CM, "DATA.PATH_TO_DATA_DIR", data, *SMALL, "TRAIN.INIT_FROM", "",
             "TRAIN.BATCH_SIZE", 20, "OUTPUT_DIR", folder, "SOLVER.MAX_EPOCH", epochs,
             "SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", "[0]",
             "SOLVER.LRS", "[1]", "MODEL.DROPOUT_RATE", 0.5, "TEST.ENABLE", False,
-            "SOLVER.WARMUP_EPOCHS", 0, "TRAIN.EVAL_PERIOD", 0,
+            "SOLVER.WARMUP_EPOCHS", 0, "TRAIN.EVAL_PERIOD", 0, *more,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         return result
 
     train(tmp_path / "whole", 2)
-    train(tmp_path / "cut", 1)
-    assert "resumed" in train(tmp_path / "cut", 2).stdout
+    shown = ["TENSORBOARD.ENABLE", True, "TENSORBOARD.NUM_VIDEOS", 2]  # must not change a thing
+    train(tmp_path / "cut", 1, *shown)
+    assert "resumed" in train(tmp_path / "cut", 2, *shown).stdout
+    assert len(list((tmp_path / "cut/tensorboard").iterdir())) == 3  # a writer each, and clips
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 

@@ -15,6 +15,12 @@ _C.DIST.PROCESSES = 0  # on this machine; 0: one per GPU, one on a CPU
 _C.DIST.MEETING = 300.0  # seconds to wait for all processes to come
 _C.DIST.TIMEOUT = 1800.0  # seconds after which a process that does not answer ends the run
 
+_C.TENSORBOARD = CN()
+_C.TENSORBOARD.ENABLE = False  # write numbers and pictures for TensorBoard besides the log?
+_C.TENSORBOARD.LOG_DIR = ""  # where to; "": OUTPUT_DIR/tensorboard
+_C.TENSORBOARD.HISTOGRAM_PERIOD = 1  # epochs between two of memory weights and gates; 0: none
+_C.TENSORBOARD.NUM_VIDEOS = 4  # training videos whose clips are shown at the start; 0: none
+
 _C.TRAIN = CN()
 _C.TRAIN.ENABLE = True  # train?
 _C.TRAIN.DATASET = "Kinetics"  # reader: a name registered in cmvl/data

@@ -11,9 +11,11 @@ from torch.utils.data import DataLoader
 
 from cmvl.checkpoint import find_last, load_weights
 from cmvl.data import build_loader
+from cmvl.engine.board import build_board
 from cmvl.engine.keeper import leave
 from cmvl.engine.precision import Precision, build_precision
 from cmvl.engine.setup import record_start, setup
+from cmvl.evaluation.positions import plot_positions
 from cmvl.evaluation.results import Listing
 from cmvl.inference import Predictor
 from cmvl.model import VideoModel, build_model
@@ -50,7 +52,9 @@ def test(cfg: CfgNode) -> Result:
     if is_main():
         summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
         listing = Listing(loader.dataset.records.path, loader.dataset.class_names)
-        _write_results(Path(cfg.OUTPUT_DIR) / "results", summary, evaluator, listing)
+        results = Path(cfg.OUTPUT_DIR) / "results"
+        _write_results(results, summary, evaluator, listing)
+        build_board(cfg).results(results, result.metrics)
         logger.info("test  %s", "  ".join(f"{k} {v:.4g}" for k, v in result.metrics.items()))
     if result.skipped:
         logger.warning("left out, unreadable:\n  %s", "\n  ".join(result.skipped))
@@ -66,6 +70,9 @@ def _choose_weights(cfg: CfgNode) -> Path:
 
 def _write_results(folder: Path, summary: dict, evaluator: Evaluator, listing: Listing) -> None:
     folder.mkdir(exist_ok=True)
+    if positions := summary["by_position"]:
+        curve, what = {folder.resolve().parent.name: [positions]}, next(iter(summary["metrics"]))
+        plot_positions(curve, f"clip {what} (%)").savefig(folder / "by_position.png")
     (folder / "summary.json").write_text(simplejson.dumps(summary, indent=2) + "\n")
     if remarks := evaluator.save(folder, listing):
         logger.info(remarks)

@@ -10,6 +10,7 @@ from cmvl.checkpoint import Checkpointer, Position
 from cmvl.config import batch_plan
 from cmvl.data import build_loader
 from cmvl.data.loader import VideoLoader
+from cmvl.engine.board import build_board
 from cmvl.engine.fast import build_fast
 from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.engine.keeper import Keeper
@@ -42,9 +43,10 @@ def train(cfg: CfgNode) -> None:
     build_fast(cfg, model)
     optimizer, lr_at = build_optimizer(cfg, model), build_schedule(cfg, plan.lr_scale)
     step = build_stepper(cfg, model, optimizer, task.loss(cfg), device)
+    board = build_board(cfg, loader.sampler.steps)
     log = RunLog(
         Path(cfg.OUTPUT_DIR), cfg.LOG_PERIOD, device, cfg.SOLVER.NONFINITE,
-        loader.dataset.records.where,
+        loader.dataset.records.where, board.line,
     )  # fmt: skip
     ckpt = Checkpointer(
         Path(cfg.OUTPUT_DIR), model, optimizer, step.scaler, log, cfg.dump(),
@@ -55,9 +57,12 @@ def train(cfg: CfgNode) -> None:
         keeper = Keeper(ckpt, log, stop, cfg.TRAIN.CHECKPOINT_MINUTES)
         start, epochs = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM), cfg.SOLVER.MAX_EPOCH
         record_start(cfg, "train", device)  # a resumed log has been cut by now
+        if start == Position():
+            board.clips(loader.dataset)
         for epoch in range(start.epoch, epochs):
             loader.sampler.set_epoch(epoch, start.videos if epoch == start.epoch else 0)
             train_epoch(epoch, epochs, loader, step, lr_at, log, keeper)
+            board.model(model, epoch + 1)
             evaluating = val_loader is not None and _due(epoch, epochs, cfg.TRAIN.EVAL_PERIOD)
             if evaluating:
                 keeper.before_evaluation(Position(epoch, loader.sampler.end()))

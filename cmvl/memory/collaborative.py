@@ -37,8 +37,15 @@ class CollaborativeMemory(nn.Module):
 
     def gate_statistics(self) -> dict[str, Tensor]:
         """Mean and saturation of the last gate, per pathway that has one."""
-        gates = [g.statistics() for g in self.infusions if isinstance(g, FeatureGating)]
-        return {f"{k}{p or ''}": v for p, gate in enumerate(gates) for k, v in gate.items()}
+        gates = enumerate(self._gatings())
+        return {f"{k}{p or ''}": v for p, g in gates for k, v in g.statistics().items()}
+
+    def last_gates(self) -> dict[str, Tensor]:
+        """The last gate itself, (B, N, 1, d), per pathway that has one."""
+        return {f"gate{p or ''}": g.last_gate for p, g in enumerate(self._gatings())}
+
+    def _gatings(self) -> list[FeatureGating]:
+        return [g for g in self.infusions if isinstance(g, FeatureGating)]
 
 
 def _full_precision(X: Sequence[Tensor]) -> torch.autocast:

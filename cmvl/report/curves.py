@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cmvl.report.figures import COLOURS, finish
 from cmvl.report.runs import RunFolder
+from cmvl.utils.drawing import COLOURS, finish
 from cmvl.utils.errors import UserError
 
 LABELS = {

@@ -12,7 +12,8 @@ from cmvl.config import load_cfg
 from cmvl.data.demo import write_demo
 from cmvl.engine.test import Result, test
 from cmvl.engine.train import train
-from cmvl.report.figures import plot_positions, plot_videos
+from cmvl.evaluation.positions import plot_positions
+from cmvl.report.figures import plot_videos
 
 
 @dataclass(frozen=True)

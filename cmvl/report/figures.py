@@ -1,47 +1,15 @@
 """Figures of the paper for one's own runs."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cmvl.data.frames import open_source
-
-COLOURS = "#8a8f98 #4c8fd6 #d6453d #3f9b5f #9a5fb5 #e08a2e #4bb3b3 #b0628a".split()
-
-
-def plot_positions(
-    curves: Mapping[str, Sequence[Sequence[float]]], what: str = "clip accuracy (%)"
-) -> Figure:
-    """Figure 4: `what` of single clips at each temporal position, one line per model.
-
-    A model has one curve per seed; the line is their mean, the band their range.
-    """
-    figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    for (name, seeds), colour in zip(curves.items(), cycle(COLOURS), strict=False):
-        positions = range(1, len(seeds[0]) + 1)
-        columns = list(zip(*seeds, strict=True))
-        mean = [sum(column) / len(column) for column in columns]
-        axes.plot(positions, mean, "o-", color=colour, label=name)
-        low, high = [min(c) for c in columns], [max(c) for c in columns]
-        axes.fill_between(positions, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set(xlabel="temporal position of the clip", ylabel=what, xticks=list(positions))
-    finish(axes)
-    axes.legend(frameon=False)
-    return figure
-
-
-def finish(axes: Axes) -> None:
-    """The look all figures share."""
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.title.set_fontsize(10)
+from cmvl.utils.drawing import finish
 
 
 def plot_videos(videos: Mapping[Path, str], path: Path, frames: int = 14) -> None:

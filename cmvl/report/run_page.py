@@ -6,9 +6,10 @@ from datetime import datetime
 import yaml
 
 from cmvl import __version__
+from cmvl.evaluation.positions import plot_positions
 from cmvl.report import outcome
 from cmvl.report.curves import plot_curves
-from cmvl.report.figures import filmstrip, plot_gains, plot_positions
+from cmvl.report.figures import filmstrip, plot_gains
 from cmvl.report.origin import DEFAULTS, base_of, commands, differences, machine
 from cmvl.report.page import (
     Markup,

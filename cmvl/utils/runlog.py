@@ -36,7 +36,8 @@ class RunLog:
     A line is due every `period` steps and at an epoch's last one; it holds the means over its
     steps and over all processes. A step whose loss or gradient is no number is written to
     nonfinite.jsonl with its videos (`name_video` of their places in the list); more than `allowed`
-    of them stop the run. Only the main process writes.
+    of them stop the run. Only the main process writes, and calls `show` with each line's kind and
+    fields.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class RunLog:
         device: torch.device,
         allowed: int = 0,
         name_video: Callable[[int], str] = str,
+        show: Callable[[str, dict[str, Any]], None] | None = None,
     ):
         self.path, self.trouble = output_dir / LOG, output_dir / "nonfinite.jsonl"
         self.period, self.device = period, device
-        self.allowed, self.name_video = allowed, name_video
+        self.allowed, self.name_video, self.show = allowed, name_video, show
         self._steps: list[Step] = []
         self._broken: list[str] = []
         self._bad = 0
@@ -194,6 +196,8 @@ class RunLog:
     def _line(self, kind: str, **fields: Any) -> None:
         if is_main():
             _append(self.path, simplejson.dumps({"kind": kind, **fields}, ignore_nan=True))
+            if self.show:
+                self.show(kind, fields)
         logger.info("%s  %s", kind, "  ".join(_show(k, v) for k, v in fields.items()))
 
 
