@@ -80,6 +80,8 @@ def test_two_stages_then_test(data, tmp_path):
     files = {"per_class.csv", "confusion.csv", "confusion.png", "scores.npz", "by_position.png"}
     assert files <= {path.name for path in (two / "results").iterdir()}
     assert (two / "config_train.yaml").exists()
+    card = (two / "checkpoints/model_card.md").read_text()
+    assert f"| top1 | {summary['metrics']['top1']:.2f} |" in card and "12 videos of" in card
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path):

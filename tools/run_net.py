@@ -5,6 +5,7 @@ torchrun --nproc-per-node 8 tools/run_net.py --cfg configs/K400/SLOWFAST_8x8_CM.
 """
 
 import argparse
+from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
@@ -12,15 +13,18 @@ from cmvl.config import load_cfg
 from cmvl.engine.setup import build_crew
 from cmvl.engine.test import test
 from cmvl.engine.train import train
+from cmvl.report.card import write_card
+from cmvl.utils.distributed import is_main
 from cmvl.utils.errors import run_tool
 from cmvl.utils.launch import launch
 
 
 def run(cfg: CfgNode) -> None:
-    if cfg.TRAIN.ENABLE:
-        train(cfg)
-    if cfg.TEST.ENABLE:
-        test(cfg)
+    for wanted, job in ((cfg.TRAIN.ENABLE, train), (cfg.TEST.ENABLE, test)):
+        if wanted:
+            job(cfg)
+            if is_main():
+                write_card(Path(cfg.OUTPUT_DIR))
 
 
 def main() -> None:

@@ -49,10 +49,11 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
     return device
 
 
-def record_start(cfg: CfgNode, job: str, device: torch.device) -> None:
-    """The log's line on what begins here: command, machine, versions."""
+def record_start(cfg: CfgNode, job: str, data: object, device: torch.device) -> None:
+    """The log's line on what begins here: command, data, machine, versions."""
     about = {"command": command_line(), "folder": os.getcwd(), "device": device_name(device)}
-    write_start(Path(cfg.OUTPUT_DIR), job, about | {"processes": world_size()} | versions())
+    about |= {"data": str(data), "processes": world_size()}
+    write_start(Path(cfg.OUTPUT_DIR), job, about | versions())
 
 
 def setup_own_numbers(cfg: CfgNode) -> None:

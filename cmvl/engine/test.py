@@ -44,7 +44,7 @@ def test(cfg: CfgNode) -> Result:
     model = build_model(cfg, task.head).to(device)
     weights = _choose_weights(cfg)
     logger.info(load_weights(model, weights, may_miss=()))
-    record_start(cfg, "test", device)
+    record_start(cfg, "test", loader.dataset, device)
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
     precision = build_precision(cfg, cfg.TEST.PRECISION, device)

@@ -56,7 +56,7 @@ def train(cfg: CfgNode) -> None:
     with stop_requests() as stop, memory_advice(cfg, device):
         keeper = Keeper(ckpt, log, stop, cfg.TRAIN.CHECKPOINT_MINUTES)
         start, epochs = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM), cfg.SOLVER.MAX_EPOCH
-        record_start(cfg, "train", device)  # a resumed log has been cut by now
+        record_start(cfg, "train", loader.dataset, device)  # a resumed log has been cut by now
         if start == Position():
             board.clips(loader.dataset)
         for epoch in range(start.epoch, epochs):

@@ -51,5 +51,5 @@ def _config_file(words: list[str]) -> str:
 def machine(run: RunFolder) -> list[tuple[str, str]]:
     """(what, value) of the last start: device, versions."""
     starts = run.lines("start")
-    hidden = ("kind", "command", "folder")
+    hidden = ("kind", "command", "folder", "job")
     return [(k, str(v)) for k, v in (starts[-1] if starts else {}).items() if k not in hidden]
