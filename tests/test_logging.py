@@ -79,7 +79,7 @@ def test_a_log_taken_up_goes_on_to_the_last_bit(tmp_path):
     first.write(0, 5, 5, 3)  # steps that the checkpoint does not know
     second = RunLog(tmp_path, 3, torch.device("cpu"))
     second.cut(size)
-    second.take_up(pending)
+    second.take_up([pending])
     second.collect(0, 5, [4], loss=torch.tensor(losses[4]), lr=0.0625)
     second.write(0, 5, 5, 3)
     assert [line["loss"] for line in lines(second)] == [line["loss"] for line in lines(whole)]

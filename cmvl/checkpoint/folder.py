@@ -66,13 +66,26 @@ def write_whole(state: dict, path: Path) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into the latter
-        temporary.unlink(missing_ok=True)
         full = getattr(error, "errno", None) == errno.ENOSPC or _is_full(path.parent)
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and not full:
+            raise  # not the writer's: a signal's handler may raise amid it
         why = "the disk is full" if full else str(error)
         raise CheckpointError(
             f"{path}: cannot be written, {why}. The checkpoints before it are whole: make room "
             "and start again, the run goes on after the last one"
         ) from error
+
+
+def tidy(output_dir: Path) -> None:
+    """Finish writes that were cut short after the last byte, and remove the others' halves."""
+    for temporary in (output_dir / "checkpoints").glob("*.tmp"):
+        path = temporary.with_suffix(".pyth")
+        checksum = _checksum_path(path)
+        if checksum.exists() and checksum.read_text().split()[:1] == [_digest(temporary)]:
+            temporary.replace(path)
+        else:
+            temporary.unlink()
 
 
 def keep_newest(output_dir: Path, count: int) -> None:

@@ -21,6 +21,7 @@ from cmvl.checkpoint.folder import (
     checkpoints,
     find_damage,
     keep_newest,
+    tidy,
     write_whole,
 )
 from cmvl.checkpoint.formats import read_checkpoint
@@ -64,6 +65,8 @@ class Checkpointer:
 
     def start(self, auto_resume: bool, init_from: str) -> Position:
         """Where to begin. In this order: resume this run; `init_from`; from scratch."""
+        if is_main():
+            tidy(self.output_dir)
         # The main process looks: the others may see a shared disk a moment later.
         newest = broadcast(str(self._newest() or "") if auto_resume and is_main() else "")
         if newest:
@@ -155,10 +158,9 @@ class Checkpointer:
         logger.info(
             "resumed %s after %d epochs and %d videos", path, position.epoch, position.videos
         )
+        self.log.take_up([of_one["log"] for of_one in state["per_rank"]])
         if len(state["per_rank"]) == world_size():
-            mine = state["per_rank"][rank()]
-            set_random_state(mine["random"])
-            self.log.take_up(mine["log"])
+            set_random_state(state["per_rank"][rank()]["random"])
         else:
             logger.info(
                 "%d processes wrote it, %d go on: at the same video, with new random numbers",

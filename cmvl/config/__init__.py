@@ -3,5 +3,6 @@
 from cmvl.config.defaults import get_cfg
 from cmvl.config.load import dump_cfg, load_cfg
 from cmvl.config.plan import BatchPlan, batch_plan
+from cmvl.config.validate import check_training
 
-__all__ = ["BatchPlan", "batch_plan", "dump_cfg", "get_cfg", "load_cfg"]
+__all__ = ["BatchPlan", "batch_plan", "check_training", "dump_cfg", "get_cfg", "load_cfg"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fvcore.common.config import CfgNode
 
 from cmvl.config.plan import batch_plan
+from cmvl.utils.errors import ConfigError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CHOICES = {
@@ -54,6 +55,13 @@ def validate(cfg: CfgNode) -> list[str]:
     """What is wrong with the whole, however many processes there will be."""
     wrong = list(_values(cfg))
     return wrong or [*find_lack(cfg), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
+
+
+def check_training(cfg: CfgNode, ranks: int) -> None:
+    """Raise ConfigError if a training by `ranks` processes lacks something."""
+    if lack := list(find_lack(cfg, ranks)):
+        together = f"with {ranks} processes: " if ranks > 1 else ""
+        raise ConfigError(together + "; ".join(lack))
 
 
 def _get(cfg: CfgNode, key: str) -> object:

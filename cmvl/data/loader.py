@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 
 import cv2
 import numpy as np
@@ -102,30 +103,32 @@ class VideoLoader(DataLoader):
 
     def __iter__(self) -> Iterator[VideoBatch]:
         try:
-            yield from super().__iter__()
+            with watched(self):
+                yield from super().__iter__()
         except UserError as error:
             raise type(error)(_own_words(error)) from None
-        except RuntimeError as error:
-            if "DataLoader" not in str(error):
-                raise
-            message = self._accusation(str(error))
-            self._kill_workers()
-            raise DataError(message) from error
 
-    def _kill_workers(self) -> None:
+    def has_lost_a_worker(self) -> bool:
+        return any(not worker.is_alive() for worker in self._workers())
+
+    def kill_workers(self) -> None:
         """One that hangs would not hear anything milder."""
+        if not self._workers():
+            return
         before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's would raise for each
-        for worker in self._iterator._workers:
+        for worker in self._workers():
             worker.kill()
         self._iterator._shutdown_workers()
         self._iterator = None
         signal.signal(signal.SIGCHLD, before)
 
-    def _accusation(self, reason: str) -> str:
+    def _workers(self) -> list[BaseProcess]:
+        return self._iterator._workers if self.num_workers and self._iterator else []
+
+    def accusation(self, reason: str) -> str:
         """Which workers held which files, the dead ones first."""
         records, lines = self.dataset.records, []
-        workers = self._iterator._workers
-        for i, worker in sorted(enumerate(workers), key=lambda pair: pair[1].is_alive()):
+        for i, worker in sorted(enumerate(self._workers()), key=lambda pair: pair[1].is_alive()):
             index = int(self.dataset.held[i])
             held = records.where(index) if index >= 0 else "no file"
             if index >= 0 and hasattr(records, "path"):
@@ -139,6 +142,25 @@ class VideoLoader(DataLoader):
             "`python tools/check_data.py` finds files that cannot be read."
         )
         return "\n".join([f"loading stopped: {reason}", *lines, hint])
+
+
+@contextmanager
+def watched(*loaders: VideoLoader) -> Iterator[None]:
+    """Inside, a worker of `loaders` that dies is a DataError with its file.
+
+    Its death interrupts whatever the main process is doing: a training step as well as the wait
+    for a batch.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        guilty = [loader for loader in loaders if loader.has_lost_a_worker()] or loaders
+        message = "\n".join(loader.accusation(str(error)) for loader in guilty)
+        for loader in loaders:
+            loader.kill_workers()
+        raise DataError(message) from error
 
 
 def _start_worker(worker: int) -> None:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from cmvl.checkpoint import find_last, load_weights
 from cmvl.data import build_loader
+from cmvl.data.loader import watched
 from cmvl.engine.board import build_board
 from cmvl.engine.keeper import leave
 from cmvl.engine.precision import Precision, build_precision
@@ -48,7 +49,8 @@ def test(cfg: CfgNode) -> Result:
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
     precision = build_precision(cfg, cfg.TEST.PRECISION, device)
-    result = evaluate(model, loader, predictor, evaluator, precision)
+    with watched(loader):
+        result = evaluate(model, loader, predictor, evaluator, precision)
     if is_main():
         summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
         listing = Listing(loader.dataset.records.path, loader.dataset.class_names)

@@ -7,9 +7,9 @@ from pathlib import Path
 from fvcore.common.config import CfgNode
 
 from cmvl.checkpoint import Checkpointer, Position
-from cmvl.config import batch_plan
+from cmvl.config import batch_plan, check_training
 from cmvl.data import build_loader
-from cmvl.data.loader import VideoLoader
+from cmvl.data.loader import VideoLoader, watched
 from cmvl.engine.board import build_board
 from cmvl.engine.fast import build_fast
 from cmvl.engine.freeze import build_frozen, train_mode
@@ -32,6 +32,7 @@ from cmvl.utils.signals import stop_requests
 
 def train(cfg: CfgNode) -> None:
     """Train as `cfg` says; checkpoints, logs and the effective config go to OUTPUT_DIR."""
+    check_training(cfg, world_size())
     task = find_task(cfg.TASK)
     loader = build_loader(cfg, "train")  # first: missing data is the commonest trouble
     val_loader = build_loader(cfg, "val") if cfg.TRAIN.EVAL_PERIOD else None
@@ -53,7 +54,8 @@ def train(cfg: CfgNode) -> None:
         loader.dataset.class_names, cfg.TRAIN.CHECKPOINT_KEEP,
     )  # fmt: skip
     setup_own_numbers(cfg)
-    with stop_requests() as stop, memory_advice(cfg, device):
+    loaders = [loader] if val_loader is None else [loader, val_loader]
+    with stop_requests() as stop, memory_advice(cfg, device), watched(*loaders):
         keeper = Keeper(ckpt, log, stop, cfg.TRAIN.CHECKPOINT_MINUTES)
         start, epochs = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM), cfg.SOLVER.MAX_EPOCH
         record_start(cfg, "train", loader.dataset, device)  # a resumed log has been cut by now

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import simplejson
 import torch
 from torch import Tensor
 
-from cmvl.utils.distributed import gather, is_main, mean_over_ranks
+from cmvl.utils.distributed import gather, is_main, mean_over_ranks, rank, world_size
 from cmvl.utils.errors import TrainingError
 from cmvl.utils.logging import logger
 
@@ -172,10 +173,11 @@ class RunLog:
         ]
         return {"steps": steps, "broken": list(self._broken), "bad": self._bad}
 
-    def take_up(self, pending: dict[str, Any]) -> None:
-        """Go on with what `pending` gave."""
-        self._steps = [Step(*fields) for fields in pending["steps"]]
-        self._broken, self._bad = pending["broken"], pending["bad"]
+    def take_up(self, pending: Sequence[dict[str, Any]]) -> None:
+        """Go on with what `pending` gave in every process, as many as they were."""
+        mine = pending[rank()] if len(pending) == world_size() else _joined(pending)
+        self._steps = [Step(*fields) for fields in mine["steps"]]
+        self._broken, self._bad = mine["broken"], mine["bad"]
 
     def size(self) -> int:
         """Bytes of the log so far."""
@@ -205,6 +207,18 @@ def write_start(output_dir: Path, job: str, about: Mapping[str, Any]) -> None:
     """The line of a job that begins here, or goes on."""
     if is_main():
         _append(output_dir / LOG, simplejson.dumps({"kind": "start", "job": job, **about}))
+
+
+def _joined(pending: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The means over processes, to be held by each of another number of them."""
+    steps = []
+    for parts in zip(*(p["steps"] for p in pending), strict=True):
+        epoch, number, _, values = parts[0]
+        videos = [video for part in parts for video in part[2]] if is_main() else []
+        means = {name: fmean(part[3][name] for part in parts) for name in values}
+        steps.append((epoch, number, videos, means))
+    broken = [name for p in pending for name in p["broken"]] if is_main() else []
+    return {"steps": steps, "broken": broken, "bad": pending[0]["bad"]}
 
 
 def _append(path: Path, line: str) -> None:

@@ -1,0 +1,48 @@
+"""The same for runs of several processes, and for runs that go on with another number of them."""
+
+import signal
+
+import pytest
+from fault_jobs import EVERY_STEP, Blow, numbers, said, train
+from test_kills import assert_undisturbed
+
+from cmvl.utils.signals import STOPPED
+
+TWO = ("DIST.PROCESSES", 2, "BN.SYNC", True)
+
+
+@pytest.fixture(scope="module")
+def two_undisturbed(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("two") / "run"
+    assert train(folder, data, *TWO) == 0, said(folder)
+    return folder
+
+
+def test_killed_by_turns(tmp_path, data, two_undisturbed):
+    """The main process amid a checkpoint, the other one amid a step; then both asked to stop."""
+    run = tmp_path / "run"
+    assert train(run, data, *TWO, *EVERY_STEP, blow=Blow("half", 4)) == 1
+    assert "rank 0 was killed by SIGKILL" in said(run)
+    assert train(run, data, *TWO, *EVERY_STEP, blow=Blow("update", 5, rank=1)) == 1
+    assert "rank 1 was killed by SIGKILL" in said(run)
+    assert train(run, data, *TWO, blow=Blow("step", 3, signal.SIGUSR1, rank=1)) == STOPPED
+    assert train(run, data, *TWO) == 0, said(run)
+    assert "after 1 epochs and 8 videos" in said(run)
+    assert_undisturbed(run, two_undisturbed)
+
+
+def test_going_on_with_another_number_of_processes(tmp_path, data):
+    """At the same video; with no chance in the net and norms over all, with the same numbers."""
+    alike = ("MODEL.DROPOUT_RATE", 0.0, "SOLVER.BASE_LR", 0.01)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train(whole, data, *alike) == 0, said(whole)
+    stop = Blow("step", 3, signal.SIGTERM)
+    assert train(run, data, *alike, *TWO, blow=stop) == STOPPED, said(run)
+    assert train(run, data, *alike) == 0, said(run)
+    assert "2 processes wrote it, 1 go on: at the same video" in said(run)
+    assert "after 0 epochs and 6 videos" in said(run)
+    assert len(numbers(run)) == len(numbers(whole))
+    first = zip(numbers(run)[:3], numbers(whole), strict=False)  # later roundings have grown
+    for line, expected in first:
+        assert line.pop("kind") == expected.pop("kind")
+        assert line == pytest.approx(expected, rel=1e-3, abs=1e-6)
