@@ -60,6 +60,8 @@ def test_torchvision_weights(monkeypatch):
     assert len(asked) == 1 and "r3d_18" in asked[0]
     assert torch.equal(backbone.net.layer4[0].conv1[0].weight, state["layer4.0.conv1.0.weight"])
     assert backbone.mean.flatten().tolist() == pytest.approx([0.43216, 0.394666, 0.37645])
+    cfg.TRAIN.ENABLE = False  # a checkpoint's weights are to come, for which mean and std stay
+    assert torch.equal(build_backbone(cfg).mean, backbone.mean) and len(asked) == 1
     cfg.TORCHVISION.WEIGHTS = "IMAGENET"
     with pytest.raises(ConfigError, match="'IMAGENET'; r3d_18 has KINETICS400_V1"):
         build_backbone(cfg)

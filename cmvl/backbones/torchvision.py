@@ -61,8 +61,18 @@ FAMILIES = {
 class TorchvisionBackbone(Backbone):
     """`name` is torchvision's; so are the parameters' names, under `net.`."""
 
-    def __init__(self, name: str, mean: Sequence[float], std: Sequence[float], weights: str = ""):
-        """`weights`, torchvision's name of pretrained ones, bring their own mean and std."""
+    def __init__(
+        self,
+        name: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        weights: str = "",
+        load: bool = True,
+    ):
+        """`weights`, torchvision's name of pretrained ones, bring their own mean and std.
+
+        `load` False: these alone, for a net that gets its weights otherwise.
+        """
         if name not in FAMILIES:
             raise ConfigError(
                 f"MODEL.BACKBONE is {TORCHVISION + name!r}; after {TORCHVISION} can stand "
@@ -74,7 +84,7 @@ class TorchvisionBackbone(Backbone):
             mean, std = preset.mean, preset.std
         super().__init__(mean, std)
         self.family = FAMILIES[name]
-        self.net = models.get_model(name, weights=pretrained)
+        self.net = models.get_model(name, weights=pretrained if load else None)
         head = getattr(self.net, self.family.head)
         self.dims, self.stride = (next(head.parameters()).shape[1],), self.family.stride
         delattr(self.net, self.family.head)
@@ -83,7 +93,9 @@ class TorchvisionBackbone(Backbone):
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> "TorchvisionBackbone":
         name = cfg.MODEL.BACKBONE.removeprefix(TORCHVISION)
-        return cls(name, cfg.DATA.MEAN, cfg.DATA.STD, cfg.TORCHVISION.WEIGHTS)
+        # A net that is not to be trained is about to get a checkpoint's weights.
+        load = cfg.TRAIN.ENABLE
+        return cls(name, cfg.DATA.MEAN, cfg.DATA.STD, cfg.TORCHVISION.WEIGHTS, load)
 
     def extract(self, x: Tensor) -> list[Tensor]:
         """(B, 3, T, H, W) -> [(B, d, t, h, w)]."""

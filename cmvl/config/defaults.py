@@ -151,7 +151,7 @@ _C.AVA.EXCLUSION_FILE = "ava_val_excluded_timestamps_v2.2.csv"  # key frames lef
 _C.AVA.EVALUATOR = "pyslowfast"  # or activitynet_2018, _2019, _2020, whose numbers differ
 
 _C.TORCHVISION = CN()
-_C.TORCHVISION.WEIGHTS = ""  # torchvision's name of pretrained weights, e.g. DEFAULT; "": none
+_C.TORCHVISION.WEIGHTS = ""  # pretrained ones to start from by torchvision's name, say DEFAULT
 
 _C.BN = CN()
 _C.BN.USE_PRECISE_STATS = False  # re-estimate the running statistics before every validation

@@ -15,9 +15,6 @@ from cmvl.model import VideoModel, build_model
 from cmvl.tasks import Task, find_task
 from cmvl.utils.errors import CheckpointError, ConfigError, UserError
 
-# Of the training, and of no use afterwards: pretrained weights would be read and overwritten.
-AFTERWARDS = ["TRAIN.ENABLE", "False", "TORCHVISION.WEIGHTS", ""]
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -47,7 +44,7 @@ def load_trained(
     path = Path(place)
     path = find_last(path) if path.is_dir() else path
     on = _device(device)
-    opts = ["NUM_GPUS", str(int(on.type == "cuda")), *AFTERWARDS, *opts]
+    opts = ["NUM_GPUS", str(int(on.type == "cuda")), "TRAIN.ENABLE", "False", *opts]
     saved = _content(path, bool(cfg_file))
     cfg = load_cfg(cfg_file, opts) if cfg_file else _own_cfg(path, saved, opts)
     task = find_task(cfg.TASK)
