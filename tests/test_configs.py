@@ -52,7 +52,7 @@ def leaves(node, prefix=""):
 @cache
 def shapes(path):
     """Of every tensor of a config's model."""
-    cfg = load_cfg(path)
+    cfg = load_cfg(path, ["TRAIN.ENABLE", "False"])  # without pretrained weights
     with torch.device("meta"):
         model = build_model(cfg, find_task(cfg.TASK).head)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -1,5 +1,7 @@
 """torchvision's nets as backbones: same numbers, clipwise norms, pretrained weights."""
 
+from urllib.error import URLError
+
 import pytest
 import torch
 from torch import nn
@@ -65,6 +67,16 @@ def test_torchvision_weights(monkeypatch):
     cfg.TORCHVISION.WEIGHTS = "IMAGENET"
     with pytest.raises(ConfigError, match="'IMAGENET'; r3d_18 has KINETICS400_V1"):
         build_backbone(cfg)
+
+
+def test_without_network_the_file_to_fetch_is_told(monkeypatch, tmp_path):
+    def fail(url, **_):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=f"r3d_18-.*pth cannot be fetched.*{tmp_path}/hub/check"):
+        build_backbone(cfg_of("r3d_18", "DEFAULT"))
 
 
 def test_torchvision_norms_keep_their_numbers():

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torchvision import models
@@ -84,7 +86,7 @@ class TorchvisionBackbone(Backbone):
             mean, std = preset.mean, preset.std
         super().__init__(mean, std)
         self.family = FAMILIES[name]
-        self.net = models.get_model(name, weights=pretrained if load else None)
+        self.net = fetch_model(name, pretrained if load else None)
         head = getattr(self.net, self.family.head)
         self.dims, self.stride = (next(head.parameters()).shape[1],), self.family.stride
         delattr(self.net, self.family.head)
@@ -109,6 +111,17 @@ def find_weights(name: str, weights: str) -> models.WeightsEnum:
             f"TORCHVISION.WEIGHTS is {weights!r}; {name} has {', '.join(known.__members__)}"
         )
     return known[weights]
+
+
+def fetch_model(name: str, weights: models.WeightsEnum | None) -> nn.Module:
+    try:
+        return models.get_model(name, weights=weights)
+    except OSError as error:  # URLError is one
+        folder = Path(torch.hub.get_dir(), "checkpoints")
+        raise ConfigError(
+            f"TORCHVISION.WEIGHTS: {weights.url} cannot be fetched ({error}); without network, put "
+            f"the file into {folder}"
+        ) from error
 
 
 def make_clipwise(net: nn.Module) -> None:
