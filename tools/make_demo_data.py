@@ -1,26 +1,36 @@
-"""Write the demo's videos and lists.
+"""Write the demo's videos and lists, or films in AVA's format.
 
 python tools/make_demo_data.py --out demo/data
+python tools/make_demo_data.py --ava demo/ava
 """
 
 import argparse
 from pathlib import Path
 
-from cmvl.data.demo import write_demo
+from cmvl.data.demo import write_demo, write_films
 from cmvl.utils.errors import run_tool
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo/data"), help="folder to write to")
-    parser.add_argument("--train", type=int, default=320, help="videos to train on")
-    parser.add_argument("--val", type=int, default=40, help="videos to validate on")
-    parser.add_argument("--test", type=int, default=160, help="videos to test on")
+    parser.add_argument("--ava", type=Path, metavar="DIR", help="write films in AVA's format there")
+    parser.add_argument("--train", type=int, help="videos to train on (320; films: 16)")
+    parser.add_argument("--val", type=int, help="videos to validate on (40; films: 6)")
+    parser.add_argument("--test", type=int, help="videos to test on (160; films: those of val)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other videos")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     args = parser.parse_args()
-    write_demo(args.out, args.train, args.val, args.test, args.seed, args.workers)
-    print(f"{args.out}: relation and events, each with train.csv, val.csv and test.csv")
+    given = ("train", "val", "test", "seed", "workers")
+    options = {name: vars(args)[name] for name in given if vars(args)[name] is not None}
+    if args.ava is None:
+        write_demo(args.out, **options)
+        print(f"{args.out}: relation and events, each with train.csv, val.csv and test.csv")
+    elif args.test is not None:
+        parser.error("--test: films are tested on those of --val")
+    else:
+        write_films(args.ava, **options)
+        print(f"{args.ava}: frames and annotations")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The pictures of a demo video: a textured background that moves, shapes over it, noise."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -15,6 +16,13 @@ NOISE = 5.0  # standard deviation, levels of 0..255
 FADE = 5  # frames in which a shape comes and goes
 CENTRE = np.array([WIDTH / 2, HEIGHT / 2])
 Picture = NDArray[np.float32]  # (HEIGHT, WIDTH, 3), RGB 0..255
+
+
+class Paintable(Protocol):
+    """Anything that can be seen in a video."""
+
+    def paint(self, picture: Picture, i: int) -> Picture:
+        """The picture of frame i with it."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +53,18 @@ class Sprite:
 
 def render(plan: Plan, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
     """The frames of a video, uint8 (HEIGHT, WIDTH, 3)."""
-    sprites = [_distractor(plan.frames, rng) for _ in range(plan.distractors)]
+    sprites = [distractor(plan.frames, rng) for _ in range(plan.distractors)]
     sprites += [_event(event, rng) for event in plan.events]
+    return compose(plan.frames, sprites, rng)
+
+
+def compose(
+    frames: int, sprites: Sequence[Paintable], rng: np.random.Generator
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames with the sprites one over the other, uint8 (HEIGHT, WIDTH, 3)."""
     grain = rng.normal(0, NOISE, (24, HEIGHT, WIDTH, 3)).astype(np.float32).ravel()
     size = HEIGHT * WIDTH * 3
-    for i, background in enumerate(_background(plan.frames, rng)):
+    for i, background in enumerate(_background(frames, rng)):
         picture = background.astype(np.float32)
         for sprite in sprites:
             picture = sprite.paint(picture, i)
@@ -89,7 +104,8 @@ def _event(event: Event, rng: np.random.Generator) -> Sprite:
     )
 
 
-def _distractor(frames: int, rng: np.random.Generator) -> Sprite:
+def distractor(frames: int, rng: np.random.Generator) -> Sprite:
+    """A grey shape at any time and place."""
     length = int(rng.integers(30, 90))
     middle = CENTRE + rng.uniform(-1, 1, 2) * (40, 30)
     drift = _direction(rng) * rng.uniform(4, 25)

@@ -1,7 +1,7 @@
 """The demo videos as H.264 files, with their lists."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from cmvl.data.demo.plan import CLASSES, SPLITS, Plan, plan_video
 from cmvl.data.demo.scene import FPS, HEIGHT, WIDTH, render
@@ -31,30 +32,41 @@ def write_demo(
     for task in CLASSES:
         for split in SPLITS:
             (out / task / split).mkdir(parents=True, exist_ok=True)
-    known = _seed(out) == seed
-    todo = [job for job in jobs if not (known and (out / _path(job)).exists())]
+    make_missing(write_video, {out / _path(job): job for job in jobs}, out, seed, workers)
+    _write_lists(out, jobs)
+
+
+def write_video(job: Job, path: Path) -> None:
+    plan, rng = _plan(job)
+    encode(path, render(plan, rng), FPS)
+
+
+def make_missing(
+    make: Callable[[Job, Path], None], jobs: dict[Path, Job], out: Path, seed: int, workers: int
+) -> None:
+    """make(job, path) where there is no file of this seed; OUT/seed.txt tells that of the files."""
+    mark = out / "seed.txt"
+    known = mark.exists() and int(mark.read_text()) == seed
+    todo = {path: job for path, job in jobs.items() if not (known and path.exists())}
     if todo:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for _ in pool.map(write_video, todo, [str(out)] * len(todo), chunksize=8):
+            for _ in pool.map(make, todo.values(), todo, chunksize=4):
                 pass
-    _write_lists(out, jobs)
-    (out / "seed.txt").write_text(f"{seed}\n")
+    mark.write_text(f"{seed}\n")
 
 
-def write_video(job: Job, out: str) -> None:
+def encode(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: int) -> None:
     """One file, whole or not at all."""
-    plan, rng = _plan(job)
-    path = Path(out) / _path(job)
     part = path.with_suffix(".part")
     with av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS)
+        stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.thread_count = 1
         # Short groups of pictures and fast decoding, as data prepared for training has.
         stream.options = {"crf": "26", "preset": "veryfast", "g": "32", "tune": "fastdecode"}
         # With its lookahead x264 does not write the same bytes every time.
         stream.options |= {"x264-params": "threads=1:sync-lookahead=0:rc-lookahead=0"}
-        for picture in render(plan, rng):
+        for picture in pictures:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p")))
         container.mux(stream.encode(None))
@@ -77,11 +89,6 @@ def _plan(job: Job) -> tuple[Plan, np.random.Generator]:
 def _path(job: Job) -> Path:
     task, split, i, _ = job
     return Path(task) / split / f"{i:04d}.mp4"
-
-
-def _seed(out: Path) -> int | None:
-    mark = out / "seed.txt"
-    return int(mark.read_text()) if mark.exists() else None
 
 
 def _write_lists(out: Path, jobs: list[Job]) -> None:
