@@ -1,16 +1,10 @@
-"""A small data set in AVA's format: figures that walk, whose action is a colour.
-
-`colour`: the figure's own. `cue`: that of the picture's rim, seen for one second in the middle of
-every scene of eight; the figures look alike, so only a memory over time can tell their action.
-They have boxes 1 to 3 seconds before and after it.
-"""
+"""A small data set in AVA's format: figures that walk, whose action is their colour."""
 
 import cv2
 import numpy as np
 
 FPS, HEIGHT, WIDTH = 8, 48, 64
 COLOURS = ((220, 40, 40), (40, 200, 40), (50, 60, 230))  # RGB of action ids 1, 2, 3
-SCENE = 8  # seconds
 SETTINGS = (
     "TASK detection TRAIN.DATASET Ava TEST.DATASET Ava AVA.START_SECOND 0 AVA.KEYFRAME_RANGE [] "
     f"DATA.TARGET_FPS {FPS} AVA.TRAIN_GT_BOX_LISTS ['train.csv'] AVA.GROUNDTRUTH_FILE val.csv "
@@ -39,39 +33,32 @@ class Walk:
         return np.round([x, self.top, x + self.size[0], self.top + self.size[1]]).astype(int)
 
 
-def make_video(rng, i, seconds, kind):
+def make_video(rng, i, seconds):
     """Frames (n, H, W, 3), and rows (second, box in 0..1, action)."""
     figures = [Walk(rng, lane) for lane in range(2)]
-    scenes = -(-seconds // SCENE)
-    own, cue = (2 * i + np.arange(2)) % 3 + 1, rng.permutation(i + np.arange(scenes)) % 3 + 1
+    own = (2 * i + np.arange(2)) % 3 + 1
     frames = rng.integers(90, 110, (seconds * FPS, HEIGHT, WIDTH, 3)).astype(np.uint8)
     rows = []
     for k, frame in enumerate(frames):
-        time = k / FPS
-        scene, into = divmod(time, SCENE)
-        if kind == "cue" and abs(into - SCENE / 2) <= 0.4:
-            frame[:3] = frame[-3:] = frame[:, :3] = frame[:, -3:] = COLOURS[cue[int(scene)] - 1]
         for lane, figure in enumerate(figures):
-            x1, y1, x2, y2 = figure.box(time)
-            frame[y1:y2, x1:x2] = COLOURS[own[lane] - 1] if kind == "colour" else (200, 200, 200)
+            x1, y1, x2, y2 = figure.box(k / FPS)
+            frame[y1:y2, x1:x2] = COLOURS[own[lane] - 1]
             if k % FPS == 0:
-                action = own[lane] if kind == "colour" else cue[int(scene)]
                 box = (x1 / WIDTH, y1 / HEIGHT, x2 / WIDTH, y2 / HEIGHT)
-                if kind == "colour" or 1 <= abs(into - SCENE / 2) <= 3:
-                    rows.append((int(time), box, int(action)))
+                rows.append((k // FPS, box, int(own[lane])))
     return frames, rows
 
 
-def write_ava(folder, train=4, val=2, seconds=10, kind="colour", seed=0):
+def write_ava(folder, train=4, val=2, seconds=10):
     """Frame folders, box files, label map; videos t0, t1 ... and v0, v1 ..."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     (folder / "annotations").mkdir(parents=True)
     persons, notes = [], folder / "annotations"
     for split, count in (("train", train), ("val", val)):
         lines = []
         for i in range(count):
             name = f"{split[0]}{i}"
-            frames, rows = make_video(rng, i, seconds, kind)
+            frames, rows = make_video(rng, i, seconds)
             (folder / "frames" / name).mkdir(parents=True)
             for k, frame in enumerate(frames, start=1):
                 path = folder / "frames" / name / f"{name}_{k:06d}.png"

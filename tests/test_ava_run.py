@@ -8,10 +8,6 @@ import pytest
 from ava_data import settings, write_ava
 from test_run_net import ROOT, log_lines, run_net
 
-from cmvl.config import load_cfg
-from cmvl.engine.test import test as run_test
-from cmvl.engine.train import train as run_training
-
 CONFIG = ROOT / "configs/AVA/SLOWFAST_4x16_V22_CM.yaml"
 SMALL = (
     "DATA.NUM_FRAMES 4 DATA.SAMPLING_RATE 1 DATA.TRAIN_CROP_SIZE 48 DATA.TEST_CROP_SIZE 48 "
@@ -56,23 +52,3 @@ def test_trains_and_tests(strategy, batch, folder, tmp_path):
         table = list(csv.DictReader(file))
     aps = [float(row["AP"]) for row in table if row["AP"] != "n/a"]
     assert np.mean(aps) == pytest.approx(summary["metrics"]["mAP"], abs=1e-3)
-
-
-CUE = (
-    "MODEL.BACKBONE SlowOnly DATA.NUM_FRAMES 2 VIDEO.NUM_CLIPS 9 TRAIN.BATCH_SIZE 54 "
-    "DATA.TRAIN_JITTER_SCALES [48,48] SOLVER.BASE_LR 0.2 SOLVER.MAX_EPOCH 3 TRAIN.EVAL_PERIOD 0 "
-    "VIDEO.STRATEGY batch_reduction MEMORY.REDUCTION 2 TEST.ENABLE False"
-).split()
-
-
-def test_memory_tells_what_no_clip_shows(tmp_path):
-    """An action whose cue is seen only seconds before or after the key frame."""
-    write_ava(tmp_path / "data", train=4, val=2, seconds=24, kind="cue", seed=1)
-    reached = {}
-    for memory in ("AssociativeMemory", "NoMemory"):
-        opts = [*settings(tmp_path / "data"), *SMALL, *CUE, "TRAIN.INIT_FROM", ""]
-        opts += ["MEMORY.INTERACTION", memory, "OUTPUT_DIR", str(tmp_path / memory)]
-        cfg = load_cfg(CONFIG, opts)
-        run_training(cfg)
-        reached[memory] = run_test(cfg).metrics["mAP"]
-    assert reached["AssociativeMemory"] > 80 > 60 > reached["NoMemory"]
