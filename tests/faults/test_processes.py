@@ -1,6 +1,10 @@
 """The same for runs of several processes, and for runs that go on with another number of them."""
 
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from fault_jobs import EVERY_STEP, Blow, numbers, said, train
@@ -28,6 +32,21 @@ def test_killed_by_turns(tmp_path, data, two_undisturbed):
     assert train(run, data, *TWO, blow=Blow("step", 3, signal.SIGUSR1, rank=1)) == STOPPED
     assert train(run, data, *TWO) == 0, said(run)
     assert "after 1 epochs and 8 videos" in said(run)
+    assert_undisturbed(run, two_undisturbed)
+
+
+def test_torchrun_starts_a_failed_run_again(tmp_path, data, two_undisturbed):
+    run, job = tmp_path / "run", Path(__file__).parent / "elastic_job.py"
+    run.mkdir()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [*torchrun, "--max-restarts=1", job, run, data, *TWO, *EVERY_STEP]
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here.parents[1]}:{here}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        list(map(str, words)), capture_output=True, text=True, env=environment, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resumed" in done.stdout and "after 0 epochs and 8 videos" in done.stdout
     assert_undisturbed(run, two_undisturbed)
 
 

@@ -1,0 +1,119 @@
+"""Memory layout, compilation and precision change how a step is computed, not what."""
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from cmvl.config import load_cfg
+from cmvl.engine.fast import build_fast
+from cmvl.engine.precision import Precision, build_precision
+from cmvl.engine.step import Stepper
+from cmvl.losses import VideoLoss
+from cmvl.model import build_model
+from cmvl.structures import VideoBatch
+from cmvl.tasks import find_task
+from cmvl.utils.errors import ConfigError
+
+from toy import random_clips
+
+CPU = torch.device("cpu")
+STRATEGIES = ["batch_reduction", "multi_iteration"]
+SMALL = (
+    "MODEL.BACKBONE SlowFast DATA.NUM_FRAMES 8 RESNET.WIDTH_PER_GROUP 8 SLOWFAST.BETA_INV 4 "
+    "RESNET.STAGE_BLOCKS [1,1,1,1] MODEL.NUM_CLASSES 5 MODEL.DROPOUT_RATE 0.0 VIDEO.NUM_CLIPS 2 "
+    "RESNET.ZERO_INIT_FINAL_BN False MEMORY.INTERACTION AssociativeMemory BN.SYNC True"
+).split()
+
+
+def three_steps(strategy, *options, precision=None, dtype=torch.float64):
+    """Losses and the state after three steps."""
+    cfg = load_cfg(None, [*SMALL, "VIDEO.STRATEGY", strategy, *map(str, options)])
+    torch.manual_seed(0)
+    model = build_model(cfg, find_task("classification").head).to(dtype).train()
+    build_fast(cfg, model)
+    optimizer = SGD(model.parameters(), lr=0.02, momentum=0.9)
+    loss_fn = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)
+    step = Stepper(model, optimizer, loss_fn, Precision(precision, CPU))
+    losses = []
+    for seed in range(3):
+        clips, labels = (
+            random_clips(3, 2, 3, cfg.DATA.NUM_FRAMES, 32, 32, seed=seed),
+            torch.arange(3) + seed % 2,
+        )
+        losses.append(step([VideoBatch(clips, labels, torch.arange(3))], 0.02)["loss"])
+    return torch.stack(losses), model.state_dict()
+
+
+def assert_alike(result, plain, atol=1e-9):
+    torch.testing.assert_close(result[0], plain[0], rtol=0, atol=atol)
+    assert result[1].keys() == plain[1].keys()
+    for name, value in plain[1].items():
+        torch.testing.assert_close(result[1][name], value, rtol=0, atol=atol, msg=name)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_channels_last(strategy, monkeypatch):
+    """In float32: convolutions of float64 on a CPU answer in the plain layout."""
+    import cmvl.layers.batchnorm as batchnorm
+
+    grouped, layouts = batchnorm.grouped_norm, []
+
+    def seen(x, *rest):
+        layouts.append(x.is_contiguous(memory_format=torch.channels_last_3d))
+        return grouped(x, *rest)
+
+    monkeypatch.setattr(batchnorm, "grouped_norm", seen)
+    plain = three_steps(strategy, dtype=torch.float32)
+    assert not layouts
+    other = three_steps(strategy, "MODEL.CHANNELS_LAST", True, dtype=torch.float32)
+    assert_alike(other, plain, atol=2e-3)
+    assert len(layouts) > 50 and all(layouts)  # no copy into another layout on the way
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_compiled(strategy, monkeypatch):
+    """Traced forward and backward; the last stage, code generation, needs a compiler."""
+    compiled = []
+
+    def compile_function(function, **options):
+        compiled.append(function)
+        return torch._dynamo.optimize("aot_eager")(function)
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", compile_function)
+    options = ("MODEL.BACKBONE", "SlowOnly", "DATA.NUM_FRAMES", 2, "MODEL.CHANNELS_LAST", True)
+    plain = three_steps("batch_reduction", *options)
+    assert_alike(three_steps(strategy, *options, "MODEL.COMPILE", True), plain)
+    assert len(compiled) == 4  # the backbone, push, pop and infuse
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_bfloat16_trains_near_float32(strategy):
+    """The forward pass: gradients of bfloat16 convolutions on a CPU are not always numbers."""
+    cfg = load_cfg(None, [*SMALL, "VIDEO.STRATEGY", strategy])
+    torch.manual_seed(0)
+    model = build_model(cfg, find_task("classification").head).train()
+    clips = random_clips(3, 2, 3, 8, 32, 32)
+    expected = model(clips)
+    with Precision(torch.bfloat16, CPU).autocast():
+        logits = model(clips)
+        X = model.features(clips)
+    assert logits.dtype == X[0].dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), expected, rtol=0.05, atol=0.05)
+
+
+def test_the_memory_keeps_to_float32():
+    cfg = load_cfg(None, SMALL)
+    model = build_model(cfg, find_task("classification").head)
+    X = [torch.randn(2, 2, 8, d).bfloat16() for d in model.backbone.dims]
+    with Precision(torch.bfloat16, CPU).autocast():
+        assert {M.dtype for M in model.memory.push(X)} == {torch.float32}
+
+
+def test_choice_of_precision():
+    cfg = load_cfg(None, [])
+    assert str(build_precision(cfg, "auto", CPU)) == "float32"
+    assert str(build_precision(cfg, "bfloat16", CPU)) == "bfloat16"
+    assert not build_precision(cfg, "bfloat16", CPU).scaler().is_enabled()
+    with pytest.raises(ConfigError, match="float16 is for GPUs"):
+        build_precision(cfg, "float16", CPU)

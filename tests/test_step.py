@@ -1,0 +1,107 @@
+"""One step: gradients add up over passes, steps without a number change nothing."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from cmvl.config import check_training, load_cfg
+from cmvl.engine.precision import Precision
+from cmvl.engine.step import Stepper
+from cmvl.engine.trouble import memory_advice
+from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
+from cmvl.losses import VideoLoss
+from cmvl.structures import VideoBatch
+from cmvl.utils.errors import ConfigError, TrainingError
+
+from toy import MEMORY, random_clips, toy_model
+
+CPU = torch.device("cpu")
+
+
+def batch(first, count):
+    clips, labels = random_clips(4, 3, 3, 4, 16, 16), torch.arange(4)
+    rows = slice(first, first + count)
+    return VideoBatch(clips[rows], labels[rows], torch.arange(4)[rows])
+
+
+def stepper(model, **options):
+    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+    loss_fn = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)
+    return Stepper(model, optimizer, loss_fn, Precision(None, CPU), **options)
+
+
+def state(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def test_passes_of_a_step_add_up():
+    """With norms that keep to their statistics, whose batches would be smaller otherwise."""
+    results = []
+    for batches in ([batch(0, 4)], [batch(0, 2), batch(2, 2)], [batch(i, 1) for i in range(4)]):
+        model = toy_model(opts=f"{MEMORY} MEMORY.NORM layer").train()
+        for module in model.modules():
+            if isinstance(module, ClipwiseBatchNorm3d):
+                module.eval()
+        step = stepper(model)
+        values = [step(batches, 0.1) for _ in range(3)]
+        results.append((values[-1]["loss"], values[-1]["grad_norm"], state(model)))
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=0, atol=1e-12)
+
+
+def test_a_step_without_a_number_changes_nothing():
+    model = toy_model().train()
+    step = stepper(model, guard=True)
+    step([batch(0, 4)], 0.1)
+    before = state(model)
+    with torch.no_grad():
+        model.head.projection.bias[0] = torch.nan
+    values = step([batch(0, 4)], 0.1)
+    assert not torch.isfinite(values["grad_norm"])
+    with torch.no_grad():
+        model.head.projection.bias[0] = before["head.projection.bias"][0]
+    torch.testing.assert_close(state(model), before, rtol=0, atol=0)
+
+
+def test_a_gradient_is_cut_to_its_largest_norm():
+    moved = []
+    for limit in (0.0, 1e-3):
+        model = toy_model().train()
+        before = state(model)["head.projection.weight"]
+        norm = stepper(model, max_norm=limit)([batch(0, 4)], 1.0)["grad_norm"]
+        moved.append((state(model)["head.projection.weight"] - before).norm())
+    assert norm > 1e-2  # as it was
+    torch.testing.assert_close(moved[1], moved[0] * 1e-3 / norm, rtol=1e-4, atol=0)
+
+
+def test_out_of_memory_says_what_would_fit():
+    cfg = load_cfg(
+        None, ["VIDEO.NUM_CLIPS", "5", "TRAIN.BATCH_SIZE", "80", "TRAIN.PRECISION", "float32"]
+    )
+    with pytest.raises(TrainingError, match="out of memory with 16 videos x 5 clips") as told:
+        with memory_advice(cfg, CPU):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+    for mend in ("multi_iteration", "SOLVER.ACCUM_ITERS 2", "TRAIN.BATCH_SIZE below 80", "CHUNK"):
+        assert mend in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "ranks", "told"),
+    [
+        ("", 1, ""),
+        ("", 8, ""),
+        ("", 16, "with 16 processes: MEMORY.NORM batch .* makes 1 video: set BN.SYNC True"),
+        ("BN.SYNC True", 16, ""),
+        ("MEMORY.NORM layer", 16, ""),
+        ("SOLVER.ACCUM_ITERS 16", 1, "TRAIN.BATCH_SIZE to 160 or more"),
+        ("VIDEO.STRATEGY multi_iteration", 16, ""),
+    ],
+)
+def test_a_process_needs_two_videos_for_its_norms(options, ranks, told):
+    options = (
+        f"MEMORY.INTERACTION AssociativeMemory VIDEO.NUM_CLIPS 5 TRAIN.BATCH_SIZE 80 {options}"
+    )
+    with pytest.raises(ConfigError, match=told) if told else nullcontext():
+        check_training(load_cfg(None, options.split()), ranks)
