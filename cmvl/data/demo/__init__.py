@@ -1,6 +1,6 @@
 """The demo data: real videos whose label no short clip shows."""
 
 from cmvl.data.demo.detection import write_films
-from cmvl.data.demo.write import write_demo
+from cmvl.data.demo.write import PRESETS, write_demo
 
-__all__ = ["write_demo", "write_films"]
+__all__ = ["PRESETS", "write_demo", "write_films"]

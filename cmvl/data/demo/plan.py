@@ -13,6 +13,14 @@ pairs and, at best, for all but s (s - 1) of the M (M - 1) unlike ones:
 
 A second, easier set, "events", has one event per short video and asks for its colour. Backbones
 are trained on it first, as the paper starts Charades and Something-Something from Kinetics.
+
+Another pair of sets, "cue" and "paints", is that of the study (docs/study.md): a single clip knows half of the answer, as
+in Kinetics. Videos of 9 seconds show three events, in any order: a shape in the light shade
+of a colour, one in the dark shade of another, and a white or black cue that says which of the two
+colours is the label. Again no clip sees two events. A clip that sees a colour is right in half of
+the videos; the cue by itself says nothing about the colour, so scores that add up over clips are
+right in half of them too (a test checks it). Above that, clips must know the cue. "paints" is to it
+what "events" is to "relation": one event, which colour and shade, or which cue?
 """
 
 from dataclasses import dataclass
@@ -26,10 +34,32 @@ COLOURS = {  # RGB
     "blue": (60, 95, 235),
     "yellow": (235, 205, 50),
 }
-CLASSES = {"events": list(COLOURS), "relation": ["alike", "unlike"]}
+SHADES = {"light": 0.55, "dark": -0.5}  # how far towards white, or black
+CUES = {"light": "white", "dark": "black"}  # and what asks for them
 SHAPES = ("disc", "cross", "square", "triangle")
 CLIP_SPAN = 64  # frames that a clip of the demo's configs covers
+LARGE = 1.4  # size of the events of "cue" and "paints", whose pictures are small
+SHORT_SPAN = 48  # and one of the study's
 SPLITS = ("train", "val", "test")
+
+
+def _paints() -> dict[str, tuple[float, ...]]:
+    """RGB of the shades and the cues."""
+    paints = {"white": (255.0,) * 3, "black": (0.0,) * 3}
+    for shade, far in SHADES.items():
+        goal = 255 if far > 0 else 0
+        for name, colour in COLOURS.items():
+            paints[f"{shade}-{name}"] = tuple(c + abs(far) * (goal - c) for c in colour)
+    return paints
+
+
+PAINTS = COLOURS | _paints()  # all that an event can be painted with
+CLASSES = {
+    "events": list(COLOURS),
+    "relation": ["alike", "unlike"],
+    "cue": list(COLOURS),
+    "paints": list(_paints()),
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +70,7 @@ class Event:
     shape: str
     start: int
     length: int
+    size: float = 1.0  # of the demo's usual
 
 
 @dataclass(frozen=True)
@@ -54,15 +85,18 @@ class Plan:
 
 def plan_video(task: str, split: str, i: int, rng: np.random.Generator) -> Plan:
     """Video i of a split; labels and colours go round, times and shapes are random."""
-    return _relation(i, rng) if task == "relation" else _single(i, rng)
+    if task == "cue":
+        return _cue(i, rng)
+    return _relation(i, rng) if task == "relation" else _single(CLASSES[task], i, rng)
 
 
-def _single(i: int, rng: np.random.Generator) -> Plan:
+def _single(paints: list[str], i: int, rng: np.random.Generator) -> Plan:
     frames = 110
     length = int(rng.integers(38, 48))
     start = int(rng.integers(10, frames - 10 - length))
-    label = i % len(COLOURS)
-    event = Event(CLASSES["events"][label], str(rng.choice(SHAPES)), start, length)
+    label = i % len(paints)
+    size = LARGE if paints == CLASSES["paints"] else 1.0
+    event = Event(paints[label], str(rng.choice(SHAPES)), start, length, size)
     return Plan(frames, label, (event,), int(rng.integers(1, 3)))
 
 
@@ -85,3 +119,23 @@ def _relation(i: int, rng: np.random.Generator) -> Plan:
         Event(colours[1], str(shapes[1]), again, second),
     )
     return Plan(frames, label, events, int(rng.integers(4, 8)))
+
+
+def _cue(i: int, rng: np.random.Generator) -> Plan:
+    """The label goes round; the other colour, the shade asked for and the order are random."""
+    label = i % len(COLOURS)
+    names = list(COLOURS)
+    other = names[(label + int(rng.integers(1, len(names)))) % len(names)]
+    asked, rest = rng.permutation(list(SHADES)).tolist()
+    shown = [f"{asked}-{names[label]}", f"{rest}-{other}", CUES[asked]]
+    lengths = [int(n) for n in rng.integers(38, 48, 3)]
+    frames = int(rng.integers(260, 281))
+    margin, gap = 6, SHORT_SPAN + 4
+    room = frames - 2 * margin - sum(lengths) - 2 * gap
+    waits = np.sort(rng.integers(0, room + 1, 3)).tolist()
+    events, at = [], margin
+    for k, which in enumerate(rng.permutation(3).tolist()):
+        shape = str(rng.choice(SHAPES))
+        events.append(Event(shown[which], shape, at + waits[k], lengths[k], LARGE))
+        at += lengths[k] + gap
+    return Plan(frames, label, tuple(events), int(rng.integers(1, 4)))

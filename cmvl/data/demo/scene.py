@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cmvl.data.demo.plan import COLOURS, SHAPES, Event, Plan
+from cmvl.data.demo.plan import PAINTS, SHAPES, Event, Plan
 
 HEIGHT, WIDTH, FPS = 84, 112, 30
 NOISE = 5.0  # standard deviation, levels of 0..255
@@ -51,20 +52,20 @@ class Sprite:
         return picture * (1 - alpha) + self.colour.astype(np.float32) * alpha
 
 
-def render(plan: Plan, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a video, uint8 (HEIGHT, WIDTH, 3)."""
+def render(plan: Plan, rng: np.random.Generator, step: int = 1) -> Iterator[NDArray[np.uint8]]:
+    """Every `step`-th frame of a video, uint8 (HEIGHT, WIDTH, 3)."""
     sprites = [distractor(plan.frames, rng) for _ in range(plan.distractors)]
     sprites += [_event(event, rng) for event in plan.events]
-    return compose(plan.frames, sprites, rng)
+    return compose(plan.frames, sprites, rng, step)
 
 
 def compose(
-    frames: int, sprites: Sequence[Paintable], rng: np.random.Generator
+    frames: int, sprites: Sequence[Paintable], rng: np.random.Generator, step: int = 1
 ) -> Iterator[NDArray[np.uint8]]:
-    """Frames with the sprites one over the other, uint8 (HEIGHT, WIDTH, 3)."""
+    """Every `step`-th frame with the sprites one over the other, uint8 (HEIGHT, WIDTH, 3)."""
     grain = rng.normal(0, NOISE, (24, HEIGHT, WIDTH, 3)).astype(np.float32).ravel()
     size = HEIGHT * WIDTH * 3
-    for i, background in enumerate(_background(frames, rng)):
+    for i, background in islice(enumerate(_background(frames, rng)), 0, None, step):
         picture = background.astype(np.float32)
         for sprite in sprites:
             picture = sprite.paint(picture, i)
@@ -91,7 +92,7 @@ def outline(shape: str, radius: float, angle: float) -> NDArray[np.float64]:
 def _event(event: Event, rng: np.random.Generator) -> Sprite:
     middle = CENTRE + rng.uniform(-9, 9, 2)
     drift = _direction(rng) * rng.uniform(6, 14)
-    colour = np.clip(np.array(COLOURS[event.colour]) + rng.normal(0, 12, 3), 0, 255)
+    colour = np.clip(np.array(PAINTS[event.colour]) + rng.normal(0, 12, 3), 0, 255)
     return Sprite(
         event.shape,
         colour,
@@ -99,7 +100,7 @@ def _event(event: Event, rng: np.random.Generator) -> Sprite:
         event.length,
         middle - drift,
         middle + drift,
-        rng.uniform(12, 16),
+        rng.uniform(12, 16) * event.size,
         rng.uniform(-1, 1),
     )
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,10 +19,31 @@ from cmvl.data.demo.scene import FPS, HEIGHT, WIDTH, render
 Job = tuple[str, str, int, int]  # task, split, number, seed
 
 
+@dataclass(frozen=True)
+class Preset:
+    """Its sets, the first with all videos; every `step`-th frame at 1 / `shrink` of the size."""
+
+    tasks: tuple[str, ...]
+    step: int = 1
+    shrink: float = 1.0
+
+
+PRESETS = {
+    "relation": Preset(("relation", "events")),
+    "cue": Preset(("cue", "paints"), step=6, shrink=1.75),  # 64 x 48 at 5 fps: for many short runs
+}
+
+
 def write_demo(
-    out: Path, train: int = 320, val: int = 40, test: int = 160, seed: int = 0, workers: int = 2
+    out: Path,
+    train: int = 320,
+    val: int = 40,
+    test: int = 160,
+    seed: int = 0,
+    workers: int = 2,
+    preset: str = "relation",
 ) -> None:
-    """Write OUT/relation with these numbers of videos, and OUT/events with half of each.
+    """Write a preset's sets: OUT/relation with these numbers of videos, OUT/events with half.
 
     Each has {train,val,test}.csv, lines `path label` in Kinetics' form, classes.txt and truth.json
     (what happens in each video). Equal arguments give equal videos; files of an earlier call with
@@ -28,17 +51,23 @@ def write_demo(
     """
     out = Path(out)
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
-    jobs = list(_jobs(counts, seed))
-    for task in CLASSES:
+    look = PRESETS[preset]
+    jobs = list(_jobs(look.tasks, counts, seed))
+    for task in look.tasks:
         for split in SPLITS:
             (out / task / split).mkdir(parents=True, exist_ok=True)
-    make_missing(write_video, {out / _path(job): job for job in jobs}, out, seed, workers)
-    _write_lists(out, jobs)
+    make = partial(write_video, look=look)
+    make_missing(make, {out / _path(job): job for job in jobs}, out, seed, workers)
+    for task in look.tasks:
+        _write_lists(out / task, [job for job in jobs if job[0] == task])
 
 
-def write_video(job: Job, path: Path) -> None:
+def write_video(job: Job, path: Path, look: Preset) -> None:
     plan, rng = _plan(job)
-    encode(path, render(plan, rng), FPS)
+    size = round(WIDTH / look.shrink), round(HEIGHT / look.shrink)
+    pictures = render(plan, rng, look.step)
+    small = (cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures)
+    encode(path, small, FPS // look.step, size)
 
 
 def make_missing(
@@ -55,12 +84,17 @@ def make_missing(
     mark.write_text(f"{seed}\n")
 
 
-def encode(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: int) -> None:
+def encode(
+    path: Path,
+    pictures: Iterator[NDArray[np.uint8]],
+    fps: int,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> None:
     """One file, whole or not at all."""
     part = path.with_suffix(".part")
     with av.open(str(part), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
         stream.thread_count = 1
         # Short groups of pictures and fast decoding, as data prepared for training has.
         stream.options = {"crf": "26", "preset": "veryfast", "g": "32", "tune": "fastdecode"}
@@ -73,10 +107,10 @@ def encode(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: int) -> None:
     part.replace(path)
 
 
-def _jobs(counts: dict[str, int], seed: int) -> Iterator[Job]:
-    for task in CLASSES:
+def _jobs(tasks: tuple[str, ...], counts: dict[str, int], seed: int) -> Iterator[Job]:
+    for task in tasks:
         for split, count in counts.items():
-            number = count if task == "relation" else max(len(CLASSES[task]), count // 2)
+            number = count if task == tasks[0] else max(len(CLASSES[task]), count // 2)
             yield from ((task, split, i, seed) for i in range(number))
 
 
@@ -91,14 +125,12 @@ def _path(job: Job) -> Path:
     return Path(task) / split / f"{i:04d}.mp4"
 
 
-def _write_lists(out: Path, jobs: list[Job]) -> None:
-    for task, classes in CLASSES.items():
-        folder = out / task
-        plans = {_path(job): _plan(job)[0] for job in jobs if job[0] == task}
-        for split in SPLITS:
-            rows = [(p.relative_to(task), plan.label) for p, plan in plans.items()]
-            rows = [f"{path} {label}\n" for path, label in rows if path.parts[0] == split]
-            (folder / f"{split}.csv").write_text("".join(rows))
-        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in classes))
-        truth = {str(p.relative_to(task)): asdict(plan) for p, plan in plans.items()}
-        (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
+def _write_lists(folder: Path, jobs: list[Job]) -> None:
+    """The lists of one set."""
+    plans = {_path(job).relative_to(job[0]): _plan(job)[0] for job in jobs}
+    for split in SPLITS:
+        rows = [f"{p} {plan.label}\n" for p, plan in plans.items() if p.parts[0] == split]
+        (folder / f"{split}.csv").write_text("".join(rows))
+    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES[folder.name]))
+    truth = {str(p): asdict(plan) for p, plan in plans.items()}
+    (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
