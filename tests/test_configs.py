@@ -15,8 +15,9 @@ from cmvl.tasks import find_task
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "configs"
-LEDGER = FOLDER / "paper.yaml"  # lists configs, is none
-CONFIGS = sorted(path for path in FOLDER.rglob("*.yaml") if path != LEDGER)
+LEDGER = FOLDER / "paper.yaml"
+LISTS = {LEDGER, FOLDER / "study.yaml"}  # of configs, are none
+CONFIGS = sorted(path for path in FOLDER.rglob("*.yaml") if path not in LISTS)
 ABLATIONS = [path for path in CONFIGS if path.parent.name == "ablations"]
 OWN = ("demo", "your_data")  # not of the paper
 CLIP = "VIDEO.NUM_CLIPS"

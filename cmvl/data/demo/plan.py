@@ -14,13 +14,14 @@ pairs and, at best, for all but s (s - 1) of the M (M - 1) unlike ones:
 A second, easier set, "events", has one event per short video and asks for its colour. Backbones
 are trained on it first, as the paper starts Charades and Something-Something from Kinetics.
 
-Another pair of sets, "cue" and "paints", is that of the study (docs/study.md): a single clip knows half of the answer, as
-in Kinetics. Videos of 9 seconds show three events, in any order: a shape in the light shade
-of a colour, one in the dark shade of another, and a white or black cue that says which of the two
-colours is the label. Again no clip sees two events. A clip that sees a colour is right in half of
-the videos; the cue by itself says nothing about the colour, so scores that add up over clips are
-right in half of them too (a test checks it). Above that, clips must know the cue. "paints" is to it
-what "events" is to "relation": one event, which colour and shade, or which cue?
+Another pair of sets, "cue" and "paints", is that of the study (docs/study.md). In "cue" a single
+clip knows half of the answer, as in Kinetics. Videos of 9 seconds show three events, in any order:
+a shape in the light shade of a colour, one in the dark shade of another, and a white or black cue
+that says which of the two colours is the label. Again no clip sees two events. Who sees a colour
+and says it is right in half of the videos, and the cue by itself says nothing. A sum of scores over
+events is right in at most three quarters: of two colours, either may be the light one, and either
+may be asked for; over these four videos the margins of the right colour add up to zero, so one of
+them is not positive. "paints" is to "cue" what "events" is to "relation".
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,103 @@
+"""The study (docs/study.md): cells to train in small, and the paper's tables they belong to."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import simplejson
+import yaml
+
+from cmvl.report.ledger import Ledger
+from cmvl.utils.errors import ConfigError, UserError
+
+Line = dict[str, Any]  # of the results: one finished cell with one seed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training: `config` below configs/, overrides, its data set, the cell it starts from."""
+
+    name: str
+    config: str = "demo/STUDY"
+    opts: tuple[str, ...] = ()
+    data: str = "cue"
+    start: str = "paints"  # "": from scratch
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell in a table, beside what the paper prints for the like of it."""
+
+    name: str
+    cell: str
+    paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    key: str  # 2a, fig3 ... as in the paper's ledger, or a question that the paper leaves open
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    configs: Path
+    cells: Mapping[str, Cell]
+    tables: Mapping[str, Table]
+
+    def select(self, keys: Sequence[str]) -> list[Table]:
+        """The tables of `keys`, or all."""
+        for key in keys:
+            if key not in self.tables:
+                raise ConfigError(f"no table {key!r}; the study has {', '.join(self.tables)}")
+        return [self.tables[key] for key in keys or self.tables]
+
+    def cells_of(self, tables: Sequence[Table]) -> list[Cell]:
+        """In the order of the tables, each once, after the cell that it starts from."""
+        found: dict[str, Cell] = {}
+        for table in tables:
+            for row in table.rows:
+                found |= {cell.name: cell for cell in self._chain(row.cell)}
+        return list(found.values())
+
+    def _chain(self, name: str) -> Iterator[Cell]:
+        cell = self.cells[name]
+        if cell.start:
+            yield from self._chain(cell.start)
+        yield cell
+
+
+def read_study(file: Path, ledger: Ledger) -> Study:
+    """`ledger` has the paper's numbers: of the row that a row's `as` names, in the same table."""
+    content = yaml.safe_load(file.read_text())
+    cells = {name: _cell(name, **fields) for name, fields in content["cells"].items()}
+    tables = {}
+    for key, table in content["tables"].items():
+        printed = {r.name: r.paper for r in ledger.tables[key].rows} if key in ledger.tables else {}
+        rows = tuple(_row(printed, **row) for row in table["rows"])
+        tables[key] = Table(key, table["title"], rows)
+    return Study(file.parent, cells, tables)
+
+
+def _cell(name: str, opts: Mapping[str, Any] | None = None, **fields: str) -> Cell:
+    pairs = tuple(str(part) for pair in (opts or {}).items() for part in pair)
+    return Cell(name, opts=pairs, **fields)
+
+
+def _row(printed: Mapping[str, float | None], name: str, cell: str, **fields: str) -> Row:
+    like = fields.get("as")
+    return Row(name, cell, printed[like] if like else None)
+
+
+def read_results(file: Path) -> list[Line]:
+    """Of the file's lines; none if there is no such file."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    found = []
+    for number, text in enumerate(lines, 1):
+        try:
+            found.append(simplejson.loads(text))
+        except simplejson.JSONDecodeError as error:
+            raise UserError(f"{file}:{number}: not a line of results: {text[:60]!r}") from error
+    return found
