@@ -28,7 +28,7 @@ def peak_mib(file: str, opts: Sequence[str], strategy: str, N: int, videos: int)
     clips = torch.randint(0, 256, (videos, N, 3, *shape), dtype=torch.uint8, device=device)
     labels = torch.zeros(videos, dtype=torch.int64, device=device)
     before = _used_mib(device)
-    task.loss(cfg)(model(clips), labels).backward()
+    task.loss(cfg)(model(clips), labels)["loss"].backward()
     return _used_mib(device) - before
 
 

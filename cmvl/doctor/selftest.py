@@ -93,7 +93,7 @@ def train_step(cfg: CfgNode) -> str:
     model = build_model(cfg, task.head).to(device).train()
     optimizer = build_optimizer(cfg, model)
     batch = next(iter(build_loader(cfg, "train"))).to(device)
-    loss = task.loss(cfg)(model(batch.clips, batch.boxes), *batch.targets)
+    loss = task.loss(cfg)(model(batch.clips, batch.boxes), *batch.targets)["loss"]
     loss.backward()
     optimizer.step()
     gradient = sum(float(p.grad.abs().sum()) for p in model.memory.parameters())
