@@ -22,7 +22,7 @@ SMALL = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ava_run")
-    write_ava(folder, train=6, val=2, seconds=10)
+    write_ava(folder, train=6, val=3, seconds=10)
     return folder
 
 
@@ -43,12 +43,38 @@ def test_trains_and_tests(strategy, batch, folder, tmp_path):
     summary = json.loads((tmp_path / "results/summary.json").read_text())
     assert summary["metrics"]["mAP"] > 60  # chance is about a third
     assert summary["metrics"]["classes"] == 3
-    assert summary["metrics"]["keyframes"] == 20 and summary["metrics"]["boxes"] == 40
-    assert "found at IoU 0.5, whatever the score: 40 of 40 (100.0 %)" in out
+    assert summary["metrics"]["keyframes"] == 30 and summary["metrics"]["boxes"] == 60
+    assert "found at IoU 0.5, whatever the score: 60 of 60 (100.0 %)" in out
     with (tmp_path / "results/detections.csv").open() as file:
         rows = list(csv.reader(file))
-    assert len(rows) == 40 * 3 and {len(row) for row in rows} == {8}
+    assert len(rows) == 60 * 3 and {len(row) for row in rows} == {8}
     with (tmp_path / "results/per_class.csv").open() as file:
         table = list(csv.DictReader(file))
     aps = [float(row["AP"]) for row in table if row["AP"] != "n/a"]
     assert np.mean(aps) == pytest.approx(summary["metrics"]["mAP"], abs=1e-3)
+
+
+def results(out):
+    """Numbers of a test, and its detections word for word."""
+    summary = json.loads((out / "results/summary.json").read_text())
+    return summary["metrics"], (out / "results/detections.csv").read_text()
+
+
+def test_two_processes_do_what_one_does(folder, tmp_path):
+    one, two, tested = (tmp_path / name for name in ("one", "two", "tested"))
+    short = ["TRAIN.BATCH_SIZE", 36, "VIDEO.STRATEGY", "batch_reduction", "SOLVER.MAX_EPOCH", 1]
+    short += ["TRAIN.EVAL_PERIOD", 0, "BN.SYNC", True]
+    train(folder, one, *short)
+    train(folder, two, *short, "DIST.PROCESSES", 2)
+    last = one / "checkpoints/checkpoint_epoch_00001.pyth"
+    only = ["TRAIN.ENABLE", False, "TEST.CHECKPOINT_FILE_PATH", last]
+    train(folder, tested, *only, "DIST.PROCESSES", 2)
+    # 3 videos, so one process has two of them; scores, boxes and their order are the same.
+    assert results(tested) == results(one)
+    first, second = ([x["loss"] for x in log_lines(out, "train")] for out in (one, two))
+    assert len(first) == 5 and first[-1] < 0.9 * first[0]
+    assert second == pytest.approx(first, abs=1e-4)
+    rows = [np.genfromtxt(out / "results/detections.csv", delimiter=",") for out in (one, two)]
+    assert np.ptp(rows[0][:, 7]) > 0.1
+    np.testing.assert_allclose(rows[0][:, 2:], rows[1][:, 2:], rtol=0, atol=1e-3)
+    assert results(two)[0]["mAP"] == pytest.approx(results(one)[0]["mAP"], abs=0.1)
