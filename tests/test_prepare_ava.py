@@ -1,6 +1,11 @@
 """Frames cut out of films, and the check of an AVA folder."""
 
+import os
 import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import av
 import cv2
@@ -12,6 +17,9 @@ from cmvl.config import load_cfg
 from cmvl.data.check_ava import build_ava_report
 from cmvl.data.prepare_ava import Cut, prepare_ava
 from cmvl.utils.errors import DataError
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def film(path, seconds, fps):
@@ -69,7 +77,8 @@ def test_check(tmp_path):
     cfg = load_cfg(None, [*settings(tmp_path), *opts])
     report = build_ava_report(cfg, "train", 0)
     assert report.unusable == 0 and "nothing amiss" in str(report)
-    assert "20 key frames of 2 videos" in str(report) and "40 boxes" in str(report)
+    assert "20 key frames of 2 videos" in str(report)
+    assert str(report).splitlines()[0].endswith("; 40 boxes; 80 to 80 frames a video")
 
     with (tmp_path / "annotations/train.csv").open("a") as file:
         file.write("t0,0003,0.2,0.2,1.5,0.4,1,0\nt0,0003,0.5,0.2,0.4,0.4,1,0\nt0,12,0,0,1,1,1,0\n")
@@ -79,8 +88,38 @@ def test_check(tmp_path):
     text = str(build_ava_report(load_cfg(None, [*settings(tmp_path), *opts]), "train", 0))
     assert "boxes outside 0..1: 1 (train.csv: 1 rows, first t0 at 3)" in text
     assert "boxes without area: 1 (train.csv: 1 rows, first t0 at 3)" in text
+    assert "map" not in text
     assert "cannot be read: 1 (t0: " in text and "t0_000009.png is missing" in text
-    assert "seconds without frames: 1 (t1: 5 of 10, from 5 on (40 frames at 8 a second))" in text
+    told = "t1: 5 of 10, first 5; expected 73 frames or more at 8 a second, found 40"
+    assert f"seconds without frames: 1 ({told})" in text
     fixed = load_cfg(None, [*settings(tmp_path), *opts, "AVA.KEYFRAME_RANGE", "[0,9]"])
     text = str(build_ava_report(fixed, "train", 0))
     assert "seconds outside the annotated range: 1 (train.csv: 1 rows, first t0 at 12)" in text
+
+
+def test_check_of_ids(tmp_path):
+    """The tool, and a label map that lacks a class of the ground truth."""
+    write_ava(tmp_path, train=1, val=1, seconds=4)
+    notes = tmp_path / "annotations"
+    (notes / "labels.pbtxt").write_text('item {\n  name: "a"\n  id: 1\n}\n')
+    (notes / "val.csv").write_text("v0,0001,0.1,0.1,0.5,0.5,1,0\nv0,0002,0.1,0.1,0.5,0.5,3,0\n")
+    (tmp_path / "none.yaml").write_text("DATA: {NUM_FRAMES: 4}\n")
+    command = [sys.executable, str(ROOT / "tools/check_data.py"), "--cfg", tmp_path / "none.yaml"]
+    command += [
+        "--splits",
+        "train",
+        "test",
+        "--workers",
+        0,
+        "--opts",
+        *settings(tmp_path),
+        "AVA.TEST_PREDICT_BOX_LISTS",
+        "[]",
+    ]
+    run = partial(subprocess.run, capture_output=True, text=True, env=ENVIRONMENT)
+    result = run(list(map(str, command)))
+    told = "ids outside the label map, which nobody evaluates"
+    assert result.returncode == 0, result.stderr
+    assert f"{told}: 3: 1 (val.csv: 1 rows, first v0 at 2)" in result.stdout
+    assert f"{told}: 2: 1 (train.csv: 4 rows, first t0 at 0)" in result.stdout
+    assert "of TASK detection all is checked" in run([*map(str, command), "--sample", "3"]).stderr

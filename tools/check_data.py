@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same")
     args = parser.parse_args()
     cfg = load_cfg(args.cfg, [*args.overrides, *args.opts])
+    if cfg.TASK == "detection" and (args.sample or args.out):
+        parser.error("--sample and --out are for lists of videos; of TASK detection all is checked")
     unusable = 0
     for split in args.splits:
         if cfg.TASK == "detection":

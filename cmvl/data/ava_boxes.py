@@ -48,10 +48,6 @@ class BoxTable:
         codes = np.unique(self._codes)
         return codes // SECONDS, codes % SECONDS
 
-    def actions(self) -> list[int]:
-        """The ids that occur."""
-        return np.unique(self._actions).tolist()
-
     def boxes(self, video: int, second: int) -> NDArray[np.float64]:
         """(r, 4), x1, y1, x2, y2 in 0..1; r may be 0."""
         return self._boxes[self._slice(video, second)]

@@ -2,14 +2,14 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
 from fvcore.common.config import CfgNode
 
 from cmvl.data.ava import Ava
-from cmvl.data.ava_files import Frames, build_ava_paths, read_boxes, read_label_map
+from cmvl.data.ava_files import NO_ACTION, Frames, build_ava_paths, read_boxes, read_label_map
 from cmvl.data.frames import open_source
 from cmvl.data.parallel import Crash, for_each
 from cmvl.utils.errors import VideoError
@@ -37,22 +37,22 @@ class AvaReport:
 
 
 def build_ava_report(cfg: CfgNode, split: str, workers: int) -> AvaReport:
-    """`check_ava` for a split of a config, with the classes that nobody evaluates."""
+    """`check_ava` for a split of a config."""
     paths = build_ava_paths(cfg, split)
-    dataset = Ava.from_cfg(cfg, split)
-    report = check_ava(dataset, [*paths.truth, *paths.persons], workers)
-    if paths.label_map:
-        names = read_label_map(paths.label_map)
-        dropped = sorted(set(dataset.table.actions()) - set(names))
-        if dropped:
-            kind = "classes with boxes that the label map does not have, so not evaluated"
-            report.trouble[kind] = [str(c) for c in dropped]
-    return report
+    classes = read_label_map(paths.label_map) if paths.label_map else ()
+    return check_ava(
+        Ava.from_cfg(cfg, split), [*paths.truth, *paths.persons], set(classes), workers
+    )
 
 
-def check_ava(dataset: Ava, files: Sequence[str], workers: int = 0) -> AvaReport:
-    """Open every video of a split once and compare it with the split's box files."""
-    records, trouble = dataset.records, defaultdict(list)
+def check_ava(
+    dataset: Ava, files: Sequence[str], classes: Set[int] = frozenset(), workers: int = 0
+) -> AvaReport:
+    """Open every video of a split once and compare it with the split's box files.
+
+    `classes`: the ids of the label map, if there is one.
+    """
+    records, trouble, frames = dataset.records, defaultdict(list), []
     videos = np.unique(records.video).tolist()
     report = AvaReport(f"{dataset}; {len(dataset.table)} boxes", trouble)
     jobs = [
@@ -71,18 +71,23 @@ def check_ava(dataset: Ava, files: Sequence[str], workers: int = 0) -> AvaReport
             report.unreadable += 1
             trouble["cannot be read"].append(f"{name}: {answer}")
             continue
-        frames, rate, missing = answer
+        found, expected, rate, missing = answer
+        frames.append(found)
         if missing:
             trouble["seconds without frames"].append(
-                f"{name}: {len(missing)} of {len(jobs[place][-1])}, from {missing[0]} on "
-                f"({frames} frames at {rate:g} a second)"
+                f"{name}: {len(missing)} of {len(jobs[place][-1])}, first {missing[0]}; expected "
+                f"{expected} frames or more at {rate:g} a second, found {found}"
             )
-    check_boxes(files, dataset, trouble)
+    if frames:
+        report.title += f"; {min(frames)} to {max(frames)} frames a video"
+    check_boxes(files, dataset, classes, trouble)
     return report
 
 
-def check_boxes(files: Sequence[str], dataset: Ava, trouble: dict[str, list[str]]) -> None:
-    """Boxes outside 0..1 or without area, and those at seconds that are no key frames."""
+def check_boxes(
+    files: Sequence[str], dataset: Ava, classes: Set[int], trouble: dict[str, list[str]]
+) -> None:
+    """Boxes outside 0..1 or without area, at seconds that are no key frames, of no known class."""
     names = set(dataset.table.videos)
     first, last = dataset.ranges
     for path in files:
@@ -97,6 +102,10 @@ def check_boxes(files: Sequence[str], dataset: Ava, trouble: dict[str, list[str]
                 [_outside(keys[f], dataset.table.videos, names, first, last) for f in rows.frames]
             ),
         }
+        if classes:
+            unknown = ~np.isin(rows.actions, [NO_ACTION, *classes])
+            ids = ", ".join(map(str, np.unique(rows.actions[unknown])))
+            wrong[f"ids outside the label map, which nobody evaluates: {ids}"] = unknown
         for kind, bad in wrong.items():
             if bad.any():
                 video, second = keys[rows.frames[np.flatnonzero(bad)[0]]]
@@ -110,8 +119,9 @@ def _outside(key, videos, names, first, last) -> bool:
     return not first[v] <= key[1] <= last[v]
 
 
-def _probe(job: tuple) -> tuple[int, float, list[int]] | str:
-    """(frames, rate, seconds beyond them) of a video, or why it cannot be read."""
+def _probe(job: tuple) -> tuple[int, int, float, list[int]] | str:
+    """(frames, how many the last key frame needs, their rate, seconds beyond them) of a video, or
+    why it cannot be read."""
     path, count, rate, start, seconds = job
     try:
         with open_source(path, count, rate) as video:
@@ -119,4 +129,5 @@ def _probe(job: tuple) -> tuple[int, float, list[int]] | str:
     except VideoError as error:
         return str(error)
     centres = np.round((seconds - start) * info.fps)
-    return info.frames, info.fps, seconds[(centres < 0) | (centres >= info.frames)].tolist()
+    missing = seconds[(centres < 0) | (centres >= info.frames)].tolist()
+    return info.frames, int(centres.max()) + 1, info.fps, missing
