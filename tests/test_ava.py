@@ -71,17 +71,23 @@ def check_boxes(clips, boxes, labels):
     return checked
 
 
-def test_boxes_follow_the_pixels(folder):
+def test_boxes_follow_the_pixels(folder, monkeypatch):
     train, checked = build_dataset(load(folder), "train"), 0
     assert len(train) == 40
-    flips = set()
+    flips, views = set(), train.transform.views
+
+    def noted(*args):
+        found = views(*args)
+        flips.update(view.flip for view in found)
+        return found
+
+    monkeypatch.setattr(train.transform, "views", noted)
     for epoch in range(4):
         for index in range(0, 40, 7):
             item = train[epoch, index]
             assert item.clips.shape == (3, 3, 4, 40, 40)
             checked += check_boxes(item.clips, item.boxes, item.label)
-            flips.add(bool(item.boxes[0, 1] > 20))
-    assert checked > 30
+    assert checked > 30 and flips == {False, True}
     test, checked = build_dataset(load(folder), "test"), 0
     for index in range(0, len(test), 3):
         item = test[index]
@@ -118,6 +124,14 @@ def test_validation_takes_every_fourth_second_and_what_its_windows_hold(folder):
     assert alone.records.second.tolist() == [0, 4, 8, 0, 4, 8]
     full = build_dataset(load(folder, "AVA.FULL_TEST_ON_VAL", True), "val")
     assert len(full) == 20
+
+
+def test_processes_have_whole_videos(folder):
+    """Three of them share two: each key frame once, no video in two places."""
+    test = build_dataset(load(folder), "test")
+    shares = [test.shard(rank, 3).tolist() for rank in range(3)]
+    assert sorted(sum(shares, [])) == list(range(20)) and shares[2] == []
+    assert [{test.records.where(i)[:2] for i in share} for share in shares[:2]] == [{"v0"}, {"v1"}]
 
 
 def test_batches_number_their_clips(folder):
