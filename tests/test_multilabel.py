@@ -138,7 +138,7 @@ def test_the_task():
     video = -(labels * p.log() + (1 - labels) * (1 - p).log()).mean()
     q, each = torch.sigmoid(logits), labels[:, None]
     clips = -(each * q.log() + (1 - each) * (1 - q).log()).mean()
-    torch.testing.assert_close(task.loss(cfg)(logits, labels), clips + video)
+    torch.testing.assert_close(task.loss(cfg)(logits, labels)["loss"], clips + video)
 
     model, views = toy_model().eval(), random_clips(2, 3, 3, 4, 16, 16)
     batch = VideoBatch(views.flatten(0, 1)[None], labels[:1], torch.tensor([0]))
