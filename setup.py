@@ -24,5 +24,8 @@ setup(
         "opencv-python",
         "matplotlib",  # figures
     ],
-    extras_require={"dev": ["pytest", "pytest-xdist", "ruff"]},
+    extras_require={
+        "dev": ["pytest", "pytest-xdist", "ruff", "submitit"],
+        "slurm": ["submitit"],  # for tools/slurm.py
+    },
 )

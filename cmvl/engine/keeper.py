@@ -26,6 +26,7 @@ class Keeper:
         if wish:
             self.save(position)
         if wish == SAVE_AND_STOP:
+            highest(wish)  # the main process has written: nobody's end is to interrupt it
             leave(self.stop)
 
     def before_evaluation(self, position: Position) -> None:
