@@ -2,6 +2,7 @@
 
 python tools/benchmark.py memory --cfg configs/K400/SLOW_8x8_CM.yaml --clips 1 2 4 8
 python tools/benchmark.py data
+python tools/benchmark.py scale --cfg configs/K400/SLOWFAST_8x8_CM.yaml
 python tools/benchmark.py ava --cfg configs/AVA/SLOWFAST_4x16_V22_CM.yaml
 """
 
@@ -11,6 +12,9 @@ from pathlib import Path
 from cmvl.benchmarks.ava import evaluator_seconds, window_rates
 from cmvl.benchmarks.data import SIZES, as_text, data_table, memory_growth
 from cmvl.benchmarks.memory import memory_table
+from cmvl.benchmarks.scale import Machine, measured, on_paper
+from cmvl.config import load_cfg
+from cmvl.report.flops import count as count_operations
 from cmvl.utils.errors import run_tool
 
 
@@ -27,6 +31,13 @@ def main() -> None:
     ava.add_argument("--keyframes", type=int, default=40)
     ava.add_argument("--detections", type=int, default=100_000, help="for the evaluator")
     ava.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
+    scale = subjects.add_parser("scale", help="several processes, measured and calculated")
+    scale.add_argument("--cfg", required=True, metavar="FILE")
+    scale.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], metavar="P")
+    scale.add_argument("--videos", type=int, default=2, help="of each process and step")
+    scale.add_argument("--steps", type=int, default=10)
+    scale.add_argument("--nodes", type=int, nargs="+", default=[1, 8], help="for the calculation")
+    scale.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     data = subjects.add_parser("data", help="CPU time of getting the clips of a video")
     data.add_argument("--videos", type=Path, default=Path("benchmark_videos"), metavar="DIR")
     data.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
@@ -40,7 +51,7 @@ def main() -> None:
         if args.opens:
             print(memory_growth(args.videos, args.opens))
         return
-    (show_memory if args.subject == "memory" else show_ava)(args)
+    {"memory": show_memory, "ava": show_ava, "scale": show_scale}[args.subject](args)
 
 
 def show_ava(args: argparse.Namespace) -> None:
@@ -52,6 +63,25 @@ def show_ava(args: argparse.Namespace) -> None:
     )
     fast, plain = evaluator_seconds(args.detections)
     print(f"{args.detections} detections evaluated in {fast:.2f} s, by a plain loop {plain:.2f} s")
+
+
+def show_scale(args: argparse.Namespace) -> None:
+    rates = measured(args.cfg, args.opts, args.processes, args.videos, args.steps)
+    first = rates[args.processes[0], False]
+    print("measured here, videos a second (times the first)")
+    for (count, sync), rate in rates.items():
+        norms = "BN.SYNC" if sync else "own norms"
+        print(f"  {count} processes, {norms:10} {rate:8.3g}  ({rate / first:.2f})")
+    cfg, machine = load_cfg(args.cfg, args.opts), Machine()
+    cost = count_operations(cfg, cfg.DATA.TRAIN_CROP_SIZE)
+    print(f"calculated for {machine}: milliseconds of a step, nothing of it hidden")
+    for nodes in args.nodes:
+        share = on_paper(args.cfg, args.opts, cost.parameters, 1e9 * cost.gflops, nodes, machine)
+        print(
+            f"  {share.gpus} GPUs, {share.videos} videos: compute {share.compute:.0f}, gradients "
+            f"{share.gradients:.2g} ({share.gradient_mb:.0f} MB a GPU), BN.SYNC {share.norms:.2g} "
+            f"({share.norms_mb:.2f} MB); {share.lost:.1f} % of the time"
+        )
 
 
 def show_memory(args: argparse.Namespace) -> None:
