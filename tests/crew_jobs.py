@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -20,7 +21,7 @@ from cmvl.tasks import find_task
 from cmvl.utils.distributed import all_gather, broadcast, chain, gather, highest, rank, world_size
 from cmvl.utils.errors import DataError
 
-from toy import random_clips
+from toy import random_clips, toy_box_model
 
 CPU = torch.device("cpu")
 B, N = 4, 3
@@ -44,26 +45,25 @@ def my_share(seed):
     return VideoBatch(clips[mine], labels[mine], torch.arange(B)[mine])
 
 
-def five_steps(strategy):
+def my_boxes(seed):
+    """The same with boxes of actions, spread unevenly over clips; the last video has none."""
+    batch, generator = my_share(seed), torch.Generator().manual_seed(seed)
+    clip = torch.tensor([0, 0, 1, 3, 4, 4, 4, 7])  # of B * N
+    corners = 16 * torch.rand(8, 2, generator=generator)
+    labels = (torch.rand(8, 5, generator=generator) > 0.6).double()
+    first = rank() * B // world_size() * N
+    mine = (clip >= first) & (clip < first + batch.clips.shape[:2].numel())
+    boxes = torch.cat([clip[:, None] - first, corners, corners + 12], dim=1).double()
+    return replace(batch, labels=labels[mine], boxes=boxes[mine])
+
+
+def five_steps(model, share, loss_fn):
     """Losses over all processes, weights and running statistics after five steps."""
-    model = small_model(strategy).train()
-    synchronise(model)
+    synchronise(model.train())
     optimizer = SGD(model.parameters(), lr=0.02, momentum=0.9)
-    loss_fn = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)
     step = Stepper(model, optimizer, loss_fn, Precision(None, CPU))
-    losses = [all_gather(step([my_share(seed)], 0.02)["loss"]).mean() for seed in range(5)]
+    losses = [all_gather(step([share(seed)], 0.02)["loss"]).mean() for seed in range(5)]
     return torch.stack(losses), model.state_dict()
-
-
-def box_gradient():
-    """Of the mean loss over all boxes, which are spread unevenly over the processes."""
-    torch.manual_seed(1)
-    weight = torch.nn.Parameter(torch.randn(6, 3, dtype=torch.float64))
-    boxes, labels = torch.randn(7, 6, dtype=torch.float64), torch.rand(7, 3).round().double()
-    mine = slice(None) if world_size() == 1 else [slice(0, 1), slice(1, 7)][min(rank(), 1)]
-    mine = slice(0, 0) if rank() > 1 else mine
-    BoxLoss()(boxes[mine] @ weight, labels[mine])["loss"].backward()
-    return all_gather(weight.grad).mean(dim=0)
 
 
 class Passes(list):
@@ -82,8 +82,11 @@ def precise_statistics():
 
 def everything(folder):
     """All of the above, and the small things that are said between processes."""
-    results = {s: five_steps(s) for s in ("batch_reduction", "multi_iteration")}
-    results["boxes"], results["precise"] = box_gradient(), precise_statistics()
+    results, of_videos = {}, VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)
+    for strategy in ("batch_reduction", "multi_iteration"):
+        results["videos", strategy] = five_steps(small_model(strategy), my_share, of_videos)
+        results["boxes", strategy] = five_steps(toy_box_model(strategy), my_boxes, BoxLoss())
+    results["precise"] = precise_statistics()
     assert list(chain(iter([rank(), "x"]))) == ([*_pairs()] if rank() == 0 else [])
     assert gather(rank()) == (list(range(world_size())) if rank() == 0 else [])
     assert broadcast(rank()) == 0 and highest(rank()) == world_size() - 1

@@ -7,25 +7,17 @@ import pytest
 import torch
 
 from cmvl.config import load_cfg
-from cmvl.encode import batch_reduction
-from cmvl.heads import RoIHead
 from cmvl.inference import build_box_predictor, detect_video
-from cmvl.memory import build_memory
-from cmvl.model import VideoModel
 from cmvl.structures import KeyFrame, VideoBatch
 
-from toy import MEMORY, ToyBackbone, random_clips
+from toy import MEMORY, random_clips, toy_box_model
 
 AVERAGE = "MEMORY.INTERACTION AveragePoolMemory MEMORY.REDUCTION 2"
 EACH = "MEMORY.INTERACTION AssociativeMemory MEMORY.NORM batch_each MEMORY.REDUCTION 2"
 
 
 def box_model(opts=MEMORY):
-    torch.manual_seed(3)
-    backbone = ToyBackbone()
-    memory = build_memory(load_cfg(None, opts.split()), backbone.dims)
-    head = RoIHead(backbone.dims, 5, backbone.stride, resolution=2)
-    model = VideoModel(backbone, memory, head, batch_reduction).double()
+    model = toy_box_model(opts=opts)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             module.running_var.uniform_(0.5, 2)

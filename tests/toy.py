@@ -5,7 +5,7 @@ from torch import nn
 
 from cmvl.config import load_cfg
 from cmvl.encode import ENCODINGS
-from cmvl.heads import PooledHead
+from cmvl.heads import PooledHead, RoIHead
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.memory import build_memory
 from cmvl.model import VideoModel
@@ -37,6 +37,15 @@ def toy_model(strategy="batch_reduction", dropout=0.0, opts=MEMORY, classes=4, c
     backbone = ToyBackbone(dropout)
     memory = build_memory(load_cfg(None, opts.split()), backbone.dims)
     head = PooledHead(backbone.dims, classes, pool=crop // 4)
+    return VideoModel(backbone, memory, head, ENCODINGS[strategy]).double()
+
+
+def toy_box_model(strategy="batch_reduction", opts=MEMORY):
+    """The same with 5 classes of actions in boxes."""
+    torch.manual_seed(3)
+    backbone = ToyBackbone()
+    memory = build_memory(load_cfg(None, opts.split()), backbone.dims)
+    head = RoIHead(backbone.dims, 5, backbone.stride, resolution=2)
     return VideoModel(backbone, memory, head, ENCODINGS[strategy]).double()
 
 
