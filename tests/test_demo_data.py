@@ -70,7 +70,7 @@ def test_the_cue_names_the_label():
 
 
 def test_no_short_clip_sees_two_events():
-    assert clip_span(4, 2, 5, 30) == SHORT_SPAN  # that of the study's configs
+    assert clip_span(2, 4, 5, 30) == SHORT_SPAN  # that of the study's configs
     for plan in CUE_PLANS:
         events = plan.events
         assert events[0].start >= 0 and events[2].start + events[2].length <= plan.frames

@@ -27,6 +27,7 @@ from cmvl.data.transforms import EvalTransform, TrainTransform, Transform, View
 
 SIZES = {"340x256": (256, 340), "1280x720": (720, 1280)}
 GOPS = (12, 30, 250)
+JOBS = {"training, N=1": 1, "training, N=5": 5, "test, 10 x 3": 0}  # clips of a training video
 PREPARED = Encoding().options()  # what tools/prepare_data.py writes
 SEEK_MARGIN = 1024  # ticks by which PySlowFast seeks too early
 MEAN, STD = torch.full((3,), 0.45), torch.full((3,), 0.225)
@@ -122,11 +123,12 @@ def ways() -> dict[str, Callable]:
     return {"naive": naive, **there, "ours": ours, "floor": floor}
 
 
-def draw_job(train: bool, height: int, width: int, frames: int, seed: int) -> Job:
-    """N=5 clips of 32x2, jitter [256, 320], crop 224; or 10 x 3 views of 256."""
+def draw_job(clips: int, height: int, width: int, frames: int, seed: int) -> Job:
+    """N=`clips` of 32x2, jitter [256, 320], crop 224; or, for 0, 10 x 3 test views of 256."""
+    train = clips > 0
     rng, rule = np.random.default_rng(seed), SpanRule(32, 2, 30)
     transform: Transform = TrainTransform((256, 320), 224) if train else EvalTransform(256, 256, 3)
-    indices = rule.random(frames, 30, 5, rng, False) if train else rule.uniform(frames, 30, 10)
+    indices = rule.random(frames, 30, clips, rng, False) if train else rule.uniform(frames, 30, 10)
     return Job(indices, transform.views(len(indices), height, width, rng), train)
 
 
@@ -157,12 +159,12 @@ def data_table(
         for name, options in files.items():
             path = folder / f"{size}_{name.replace(' ', '')}.mp4"
             write_sample(path, height, width, frames, options=options)
-            for train, draws in ((True, seeds), (False, test_seeds)):
-                if not train and name != "GOP 250":
+            for job, clips in JOBS.items():
+                if not clips and name != "GOP 250":
                     continue
-                jobs = [draw_job(train, height, width, frames, seed) for seed in range(draws)]
+                draws = range(seeds if clips else test_seeds)
+                jobs = [draw_job(clips, height, width, frames, seed) for seed in draws]
                 times = cpu_ms(str(path), jobs, ways(), repeats)
-                job = "training, N=5" if train else "test, 10 x 3"
                 mib = path.stat().st_size / 2**20
                 rows.append({"job": job, "size": size, "file": name, "MiB": mib, **times})
     return rows

@@ -1,16 +1,13 @@
 """The study's tables and figures, and their places in docs/study.md."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from cmvl.report.marks import fill_file, markdown
 from cmvl.report.study import Line, Study, Table
 from cmvl.report.study_figures import FIGURES
 from cmvl.report.study_run import Job
-from cmvl.utils.errors import UserError
-
-MARK = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end -->)", re.S)
 
 
 def listing(tables: Sequence[Table], wanted: Sequence[Job], results: Sequence[Line]) -> str:
@@ -30,17 +27,13 @@ def listing(tables: Sequence[Table], wanted: Sequence[Job], results: Sequence[Li
 def render(table: Table, results: Sequence[Line]) -> str:
     """In Markdown: the paper's accuracy, the mean and deviation of ours, every seed's."""
     printed = any(row.paper is not None for row in table.rows)
-    paper = " paper |" if printed else ""
-    lines = [
-        f"| |{paper} ours, top-1 | of clips | by seed |",
-        f"|---|{'---|' * printed}---|---|---|",
-    ]
+    head = ["", *(["paper"] if printed else []), "ours, top-1", "of clips", "by seed"]
+    rows = []
     for row in table.rows:
         runs = sorted((r for r in results if r["cell"] == row.cell), key=lambda r: r["seed"])
         number = "" if row.paper is None else f"{row.paper:.1f}"
-        cells = [row.name, *([number] if printed else []), *_cells(runs)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([row.name, *([number] if printed else []), *_cells(runs)])
+    return markdown(head, rows)
 
 
 def _cells(runs: Sequence[Line]) -> tuple[str, str, str]:
@@ -52,21 +45,9 @@ def _cells(runs: Sequence[Line]) -> tuple[str, str, str]:
     return f"{mean(top1):.1f}{spread}", f"{clips:.1f}", ", ".join(f"{x:.1f}" for x in top1)
 
 
-def fill(text: str, study: Study, results: Sequence[Line]) -> str:
-    """A page with the tables of its marks, `<!-- table KEY -->` to `<!-- end -->`, made anew."""
-
-    def replace(found: re.Match) -> str:
-        (table,) = study.select([found[2]])
-        return f"{found[1]}{render(table, results)}\n{found[3]}"
-
-    return MARK.sub(replace, text)
-
-
 def write_page(study: Study, results: Sequence[Line], page: Path) -> Iterator[Path]:
     """Bring the page's tables and its figures, in a folder beside it, up to date."""
-    if not page.is_file():
-        raise UserError(f"{page}: no such page; its tables stand between <!-- table KEY --> marks")
-    page.write_text(fill(page.read_text(), study, results))
+    fill_file(page, lambda key: render(study.tables[key], results))
     yield page
     for name, draw in FIGURES.items():
         file = page.with_suffix("") / f"{name}.png"

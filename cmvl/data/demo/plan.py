@@ -39,7 +39,7 @@ SHADES = {"light": 0.55, "dark": -0.5}  # how far towards white, or black
 CUES = {"light": "white", "dark": "black"}  # and what asks for them
 SHAPES = ("disc", "cross", "square", "triangle")
 CLIP_SPAN = 64  # frames that a clip of the demo's configs covers
-LARGE = 1.4  # size of the events of "cue" and "paints", whose pictures are small
+LARGE = 2.0  # size of the events of "cue" and "paints", whose pictures are small
 SHORT_SPAN = 48  # and one of the study's
 SPLITS = ("train", "val", "test")
 
