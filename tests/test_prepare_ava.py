@@ -97,6 +97,20 @@ def test_check(tmp_path):
     assert "seconds outside the annotated range: 1 (train.csv: 1 rows, first t0 at 12)" in text
 
 
+def test_check_of_a_ground_truth_beyond_frames_and_detections(tmp_path):
+    write_ava(tmp_path, train=1, val=2, seconds=4)
+    notes = tmp_path / "annotations"
+    persons = (notes / "persons.csv").read_text().splitlines()
+    (notes / "persons.csv").write_text("\n".join(x for x in persons if x[:2] == "v0") + "\n")
+    with (notes / "val.csv").open("a") as file:
+        file.write("v0,0007,0.1,0.1,0.5,0.5,1,0\n")
+    opts = ["DATA.NUM_FRAMES", 4, "AVA.KEYFRAME_RANGE", "[0,9]"]
+    text = str(build_ava_report(load_cfg(None, [*settings(tmp_path), *map(str, opts)]), "test", 0))
+    told = "v0: 1 of 5, first 7; expected 57 frames or more at 8 a second, found 32"
+    assert f"seconds without frames: 1 ({told})" in text
+    assert "in which no box is asked for: 1 (val.csv: 8 rows, first v1 at 0)" in text
+
+
 def test_check_of_ids(tmp_path):
     """The tool, and a label map that lacks a class of the ground truth."""
     write_ava(tmp_path, train=1, val=1, seconds=4)

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from fvcore.common.config import CfgNode
+from numpy.typing import NDArray
 
 from cmvl.data.ava import Ava
-from cmvl.data.ava_files import NO_ACTION, Frames, build_ava_paths, read_boxes, read_label_map
+from cmvl.data.ava_files import (
+    NO_ACTION,
+    BoxRows,
+    Frames,
+    build_ava_paths,
+    read_boxes,
+    read_label_map,
+)
 from cmvl.data.frames import open_source
 from cmvl.data.parallel import Crash, for_each
 from cmvl.utils.errors import VideoError
@@ -55,13 +63,14 @@ def check_ava(
     records, trouble, frames = dataset.records, defaultdict(list), []
     videos = np.unique(records.video).tolist()
     report = AvaReport(f"{dataset}; {len(dataset.table)} boxes", trouble)
+    tables = [_read(path, dataset) for path in files]
     jobs = [
         (
             dataset.places.path(v),
             dataset.places.frames[v],
             dataset.target_fps,
             dataset.start_second,
-            records.second[records.video == v],
+            np.unique(np.concatenate([records.second[records.video == v], *_seconds(tables, v)])),
         )
         for v in videos
     ]
@@ -80,43 +89,57 @@ def check_ava(
             )
     if frames:
         report.title += f"; {min(frames)} to {max(frames)} frames a video"
-    check_boxes(files, dataset, classes, trouble)
+    for table in tables:
+        check_boxes(table, classes, trouble)
     return report
 
 
-def check_boxes(
-    files: Sequence[str], dataset: Ava, classes: Set[int], trouble: dict[str, list[str]]
-) -> None:
-    """Boxes outside 0..1 or without area, at seconds that are no key frames, of no known class."""
-    names = set(dataset.table.videos)
-    first, last = dataset.ranges
-    for path in files:
-        frames, name = Frames(), os.path.basename(path)
-        rows, _ = read_boxes(path, frames)
-        keys = frames.keys()
-        x1, y1, x2, y2 = rows.boxes.T
-        wrong = {
-            "boxes outside 0..1": ((rows.boxes < 0) | (rows.boxes > 1)).any(axis=1),
-            "boxes without area": (x1 >= x2) | (y1 >= y2),
-            "seconds outside the annotated range": np.array(
-                [_outside(keys[f], dataset.table.videos, names, first, last) for f in rows.frames]
-            ),
-        }
-        if classes:
-            unknown = ~np.isin(rows.actions, [NO_ACTION, *classes])
-            ids = ", ".join(map(str, np.unique(rows.actions[unknown])))
-            wrong[f"ids outside the label map, which nobody evaluates: {ids}"] = unknown
-        for kind, bad in wrong.items():
-            if bad.any():
-                video, second = keys[rows.frames[np.flatnonzero(bad)[0]]]
-                trouble[kind].append(f"{name}: {bad.sum()} rows, first {video} at {second}")
+@dataclass(frozen=True)
+class _Table:
+    """A box file: its rows, their keys, and what the data set makes of these."""
+
+    name: str
+    rows: BoxRows
+    keys: list[tuple[str, float]]
+    video: NDArray[np.int64]  # (n,) its number, -1 for one the data set does not have
+    second: NDArray[np.int64]
+    inside: NDArray[np.bool_]  # the annotated range
 
 
-def _outside(key, videos, names, first, last) -> bool:
-    if key[0] not in names:
-        return False
-    v = int(np.searchsorted(videos, key[0]))
-    return not first[v] <= key[1] <= last[v]
+def _read(path: str, dataset: Ava) -> _Table:
+    frames, numbers = Frames(), {name: v for v, name in enumerate(dataset.table.videos)}
+    rows, _ = read_boxes(path, frames)
+    keys = frames.keys()
+    keys = [keys[f] for f in rows.frames]
+    video = np.array([numbers.get(name, -1) for name, _ in keys], np.int64)
+    second = np.array([second for _, second in keys], np.int64)
+    first, last = (limit[video] for limit in dataset.ranges)
+    inside = (video >= 0) & (first <= second) & (second <= last)
+    return _Table(os.path.basename(path), rows, keys, video, second, inside)
+
+
+def _seconds(tables: Sequence[_Table], v: int) -> list[NDArray[np.int64]]:
+    return [table.second[(table.video == v) & table.inside] for table in tables]
+
+
+def check_boxes(table: _Table, classes: Set[int], trouble: dict[str, list[str]]) -> None:
+    """Boxes outside 0..1 or without area, at times that nobody looks at, of no known class."""
+    boxes, actions = table.rows.boxes, table.rows.actions
+    x1, y1, x2, y2 = boxes.T
+    wrong = {
+        "boxes outside 0..1": ((boxes < 0) | (boxes > 1)).any(axis=1),
+        "boxes without area": (x1 >= x2) | (y1 >= y2),
+        "seconds outside the annotated range": (table.video >= 0) & ~table.inside,
+        "videos in which no box is asked for": table.video < 0,
+    }
+    if classes:
+        unknown = ~np.isin(actions, [NO_ACTION, *classes])
+        ids = ", ".join(map(str, np.unique(actions[unknown])))
+        wrong[f"ids outside the label map, which nobody evaluates: {ids}"] = unknown
+    for kind, bad in wrong.items():
+        if bad.any():
+            video, second = table.keys[np.flatnonzero(bad)[0]]
+            trouble[kind].append(f"{table.name}: {bad.sum()} rows, first {video} at {second}")
 
 
 def _probe(job: tuple) -> tuple[int, int, float, list[int]] | str:
