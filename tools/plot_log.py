@@ -10,7 +10,9 @@ from pathlib import Path
 
 from cmvl.report.curves import plot_clips, plot_curves, plot_errors
 from cmvl.report.runs import read_runs
-from cmvl.utils.errors import run_tool
+from cmvl.utils.errors import UserError, run_tool
+
+PICTURES = (".png", ".jpg", ".pdf", ".svg")
 
 
 def main() -> None:
@@ -27,6 +29,8 @@ def main() -> None:
         help="of the paper: 3, test accuracy against N; 5, training and validation error",
     )
     args = parser.parse_args()
+    if args.out.suffix not in PICTURES:
+        raise UserError(f"--out {args.out}: expected a name that ends in {', '.join(PICTURES)}")
     runs = read_runs(args.runs, args.names)
     if args.figure:
         figure = plot_clips(runs) if args.figure == "3" else plot_errors(runs)

@@ -124,7 +124,7 @@ def _ready(path: str, root: str, encoding: Encoding | None, target: str) -> dict
             reencode(path, os.path.join(target, name), encoding)
             return {"path": os.path.join(target, name)}
     except VideoError as error:
-        return {"trouble": f"unreadable: {error}"}
+        return {"trouble": f"unreadable: {str(error).removeprefix(f'{path}: ')}"}
     return {}
 
 

@@ -58,7 +58,8 @@ def reencode(source: str, target: str, encoding: Encoding) -> None:
     except BROKEN as error:
         if isinstance(error, VideoError):
             raise
-        raise VideoError(f"{source}: cannot be decoded to its end ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise VideoError(f"{source}: cannot be decoded to its end ({reason})") from error
     finally:
         if os.path.exists(part):
             os.remove(part)

@@ -49,7 +49,7 @@ def card(run: RunFolder, names: Sequence[str]) -> str:
         "Results": _results(run),
         "Training": _training(run),
         "Config": _config(run),
-        "Versions": _table(("what", "version"), machine(run)),
+        "Versions": _table(("what", "version"), [row for row in machine(run) if row[0] != "data"]),
         "Licence": LICENCE.format(sources=sources),
     }
     parts = [f"# {run.name}", _about(run.config)]

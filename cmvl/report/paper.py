@@ -8,6 +8,7 @@ import simplejson
 from cmvl.checkpoint.folder import checkpoint_path
 from cmvl.report.flops import Cost, count
 from cmvl.report.ledger import Ledger, Row, Table
+from cmvl.utils.errors import UserError
 
 PERCENT = {"top1": "top-1, %", "mAP": "mAP, %", "by_position": "clip top-1 by place, %"}
 COUNTED = (  # title, field of Row and Cost, digits
@@ -88,7 +89,9 @@ def measure(ledger: Ledger, table: Table, known: dict[str, Cost]) -> dict[Row, C
 
 
 def results(table: Table, runs: Path) -> dict[Row, str]:
-    """The table's metric of every finished run below `runs`."""
+    """The table's metric of every finished run below `runs`, which must be there."""
+    if not runs.is_dir():
+        raise UserError(f"{runs}: no such folder; expected the runs that `--table` has commands of")
     found = {}
     for row in table.rows:
         file = runs / row.output / "results" / "summary.json"

@@ -33,8 +33,15 @@ class TrainingError(UserError):
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool's `main`; a user's mistake ends it with exit status 1 and its message alone."""
+    """Run a tool's `main`; a user's mistake ends it with exit status 1 and its message alone.
+
+    So does a file that is not there, or a place where none can be written.
+    """
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"error: {error.filename}: {error.strerror}")
