@@ -71,7 +71,8 @@ def main() -> None:
             splits, classes, args.videos, args.out, write, encoding, args.encode_to, args.workers
         )
     )
-    print(f"{len(classes)} classes; train with DATA.PATH_TO_DATA_DIR {args.out}")
+    told = f"DATA.PATH_TO_DATA_DIR {args.out} MODEL.NUM_CLASSES {len(classes)}"
+    print(f"{len(classes)} classes; train with {told}")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ def plot_errors(runs: Sequence[RunFolder]) -> Figure:
         if steps[0]:  # older logs have none
             _line(axes, *steps, f"{run.name}, training", color=colour, linestyle="--", alpha=0.8)
     axes.set(xlabel="epoch", ylabel="error of videos (%)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     finish(axes)
     axes.legend(frameon=False, fontsize=8)
     return figure
