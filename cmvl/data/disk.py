@@ -103,8 +103,8 @@ def fitting_names(names: list[str], num_classes: int, source: str) -> list[str]:
     """`names`, or none with a warning if they are not `num_classes`."""
     if names and len(names) != num_classes:
         logger.warning(
-            "%s: names of %d classes, but MODEL.NUM_CLASSES is %d: set it to %d, or classes are called "
-            "by number",
+            "%s: names of %d classes, but MODEL.NUM_CLASSES is %d: classes are called by number, "
+            "unless it is set to %d",
             source,
             len(names),
             num_classes,
