@@ -24,6 +24,7 @@ TEXTS = {
 }
 # Pages whose ```bash blocks a test of their own runs.
 RUN_ELSEWHERE = {
+    "docs/distributed.md": "test_distributed_page.py",
     "docs/predict.md": "test_predict_page.py",
     "docs/your_data.md": "test_your_data.py",
 }
