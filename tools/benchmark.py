@@ -1,6 +1,7 @@
 """Measurements anybody can repeat; each compares its cells within one run.
 
 python tools/benchmark.py memory --cfg configs/K400/SLOW_8x8_CM.yaml --clips 1 2 4 8
+python tools/benchmark.py train --cfg configs/K400/SLOW_8x8_CM.yaml
 python tools/benchmark.py data
 python tools/benchmark.py scale --cfg configs/K400/SLOWFAST_8x8_CM.yaml
 python tools/benchmark.py ava --cfg configs/AVA/SLOWFAST_4x16_V22_CM.yaml
@@ -13,6 +14,8 @@ from cmvl.benchmarks.ava import evaluator_seconds, window_rates
 from cmvl.benchmarks.data import SIZES, as_text, data_table, memory_growth
 from cmvl.benchmarks.memory import memory_table
 from cmvl.benchmarks.scale import Machine, measured, on_paper
+from cmvl.benchmarks.train import Work, step_table
+from cmvl.benchmarks.train import as_text as steps_as_text
 from cmvl.config import load_cfg
 from cmvl.report.flops import count as count_operations
 from cmvl.utils.errors import run_tool
@@ -26,6 +29,12 @@ def main() -> None:
     memory.add_argument("--clips", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N")
     memory.add_argument("--videos", type=int, default=2, help="videos of the step")
     memory.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
+    train = subjects.add_parser("train", help="time and memory of a step; against pytorchvideo")
+    train.add_argument("--cfg", required=True, metavar="FILE")
+    train.add_argument("--videos", type=int, default=2, help="videos of the step")
+    train.add_argument("--clips", type=int, default=2, metavar="N")
+    train.add_argument("--repeats", type=int, default=3, help="of every step; the least counts")
+    train.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     ava = subjects.add_parser("ava", help="rolling window against direct windows; the evaluator")
     ava.add_argument("--cfg", required=True, metavar="FILE")
     ava.add_argument("--keyframes", type=int, default=40)
@@ -51,7 +60,13 @@ def main() -> None:
         if args.opens:
             print(memory_growth(args.videos, args.opens))
         return
-    {"memory": show_memory, "ava": show_ava, "scale": show_scale}[args.subject](args)
+    shows = {"memory": show_memory, "train": show_train, "ava": show_ava, "scale": show_scale}
+    shows[args.subject](args)
+
+
+def show_train(args: argparse.Namespace) -> None:
+    work = Work(args.cfg, tuple(args.opts), args.videos, args.clips)
+    print(steps_as_text(step_table(work, args.repeats)))
 
 
 def show_ava(args: argparse.Namespace) -> None:

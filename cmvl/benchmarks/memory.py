@@ -39,10 +39,14 @@ def memory_table(
     table: dict[str, dict[int, float]] = {}
     for strategy in ENCODINGS:
         for N in clips:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-                peak = fresh.submit(peak_mib, file, opts, strategy, N, videos).result()
-            table.setdefault(strategy, {})[N] = round(peak, 1)
+            table.setdefault(strategy, {})[N] = fresh_peak(file, opts, strategy, N, videos)
     return table
+
+
+def fresh_peak(file: str, opts: Sequence[str], strategy: str, N: int, videos: int) -> float:
+    """`peak_mib` in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        return round(fresh.submit(peak_mib, file, opts, strategy, N, videos).result(), 1)
 
 
 def _used_mib(device: torch.device) -> float:
