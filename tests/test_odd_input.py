@@ -103,6 +103,8 @@ def test_features_of_odd_videos(desk, tool):
             "a.csv: No su",
         ),
         ("prepare_data.py", "folder --videos output/none --out l", "none: no such folder"),
+        ("prepare_data.py", "folder --videos . --out l --split 80", "--split 80.0: expected"),
+        ("prepare_data.py", "ava --videos . --out l --workers -1", "--workers -1: expected"),
     ],
 )
 def test_mistakes_are_told_in_one_line(desk, tool, name, arguments, message):

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
+from browser import assert_loads, needs_browser
 from trained_nets import NAMES, write_checkpoint
 
 from cmvl.data.decode import open_video, probe
@@ -153,6 +154,14 @@ def test_page(opts, sections, folder, tmp_path):
     for missing in {"Who reads whom", "The gate"} - sections:
         assert missing not in text
     assert reader.pictures == 4 + 1 + len(sections)  # filmstrips, curves and a drawing each
+
+
+@needs_browser
+def test_a_browser_loads_the_page_of_a_video(folder, tmp_path):
+    weights = write_checkpoint(tmp_path / "net.pyth", SLOWFAST)
+    video = Source(str(folder / "tall.mp4"))
+    list(run_job(load_trained(weights), [video], Job(html=tmp_path / "page.html")))
+    assert_loads((tmp_path / "page.html").read_text(encoding="utf-8"), tmp_path)
 
 
 def test_places(folder, tmp_path):

@@ -3,12 +3,11 @@
 import csv
 import json
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from browser import assert_loads, needs_browser
 from run_folders import write_run
 
 from cmvl.report import outcome
@@ -20,7 +19,6 @@ from cmvl.report.runs import RunFolder, read_run, read_runs
 from video_files import write_frames, write_video
 
 ROOT = Path(__file__).parent.parent
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 CLASSES = ["jump & run", "<b>sit</b>", "stand"]
 
 
@@ -133,29 +131,9 @@ def test_columns_of_numbers_stand_right():
     assert '<span class="down">−0.5' in made and "<span>+0.0" in made
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+@needs_browser
 def test_a_browser_loads_all_of_it(text, tmp_path):
-    """The page itself runs no script, so a copy of it is let say what the browser has loaded."""
-    script = (
-        "<script>onload = () => { document.title = JSON.stringify({"
-        "broken: [...document.images].filter(i => !i.complete || !i.naturalWidth).length,"
-        "images: document.images.length,"
-        "fetched: performance.getEntriesByType('resource').map(e => e.name)"
-        ".filter(n => !n.startsWith('data:'))}) }</script>"
-    )
-    copy = text.replace("style-src", "script-src 'unsafe-inline'; style-src", 1)
-    (tmp_path / "page.html").write_text(copy.replace("</head>", script + "</head>"))
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    result = subprocess.run(
-        [BROWSER, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-        + [(tmp_path / "page.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    title = re.search(r"<title>(.*?)</title>", result.stdout)
-    assert title, result.stderr[-2000:]
-    assert json.loads(title[1]) == {"broken": 0, "images": text.count("<img "), "fetched": []}
+    assert_loads(text, tmp_path)
 
 
 def test_the_policy_holds_for_every_page():

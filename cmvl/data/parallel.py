@@ -6,6 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
+from cmvl.utils.errors import DataError
 from cmvl.utils.progress import progress
 
 Item = TypeVar("Item")
@@ -27,6 +28,8 @@ def for_each(
 
 
 def _results(function, items, workers) -> Iterator[tuple[int, Any]]:
+    if workers < 0:
+        raise DataError(f"--workers {workers}: expected processes, or 0 for none besides this one")
     if workers == 0:
         yield from ((place, function(item)) for place, item in enumerate(items))
         return

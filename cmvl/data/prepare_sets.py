@@ -94,6 +94,8 @@ def folder_entries(root: str, share: float, seed: int) -> tuple[Splits, dict[str
         classes = number_classes(class_folders(os.path.join(root, "train")))
         splits = {s: _folder_split(root, s, classes) for s in there}
         return {"test": splits["val"], **splits}, classes
+    if not 0 < share <= 1:
+        raise DataError(f"--split {share}: expected the share of videos to train on, as 0.8")
     classes = number_classes(class_folders(root))
     rng, splits = np.random.default_rng(seed), {"train": [], "val": []}
     for name in sorted(classes):
