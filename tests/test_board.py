@@ -12,6 +12,10 @@ from PIL import Image
 from cmvl.config import load_cfg
 from cmvl.engine import board as module
 from cmvl.engine.board import Board, build_board, picture
+from cmvl.engine.precision import Precision
+from cmvl.engine.step import Stepper
+from cmvl.losses import VideoLoss, top1_error
+from cmvl.structures import VideoBatch
 from cmvl.utils.runlog import RunLog
 
 from toy import random_clips, toy_model
@@ -102,6 +106,28 @@ def test_results_of_a_test_are_shown_with_their_pictures(tmp_path):
     Board(tmp_path / "tb").results(tmp_path / "results", {"top1": 75.0, "videos": 4})
     assert scalars(tmp_path / "tb", "test/top1") == [(0, 75.0)]
     np.testing.assert_array_equal(pixels(tmp_path / "tb", "test/confusion"), colours[..., ::-1])
+
+
+def test_steps_between_two_lines_never_wait_for_the_device(tmp_path, monkeypatch):
+    """Reading a tensor makes a GPU finish all it was given."""
+    model = toy_model().train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss_fn = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0, top1_error)
+    step = Stepper(model, optimizer, loss_fn, Precision(None, torch.device("cpu")), max_norm=1.0)
+    batch = VideoBatch(random_clips(2, 3, 3, 4, 16, 16), torch.arange(2), torch.arange(2))
+    log = log_with(Board(tmp_path / "tb", steps=4, period=1, videos=2), tmp_path)
+
+    def wait(self, *args, **kwargs):
+        raise AssertionError("a tensor is read")
+
+    with monkeypatch.context() as patch:
+        for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+            patch.setattr(torch.Tensor, name, wait)
+        for number in (1, 2):
+            log.collect(0, number, [0, 1], **step([batch], 0.1))
+    log.write(0, 2, 4, 1)
+    names = {"loss", "loss_clips", "loss_video", "error", "grad_norm", "gate_mean", "gate_mean1"}
+    assert names <= {tag.removeprefix("train/") for tag in read(tmp_path / "tb").Tags()["scalars"]}
 
 
 def test_nothing_is_written_unless_asked_or_by_others(tmp_path, monkeypatch):
