@@ -39,6 +39,14 @@ def test_a_line_holds_the_means_since_the_last(log):
     assert last["eta_s"] == pytest.approx(10 * per_step)  # two epochs of five steps are left
 
 
+def test_the_console_has_the_same_in_words(log, tmp_path):
+    log.collect(1, 2, loss=0.5, loss_clips=0.25, loss_video=0.25, error=12.5)
+    log.write(1, 2, 4, 2)
+    (said,) = (tmp_path / "stdout.log").read_text().splitlines()
+    assert "train  epoch 2  step 2/4  loss 0.5  error 12.5" in said and "eta 0:00:0" in said
+    assert "loss_clips" not in said and lines(log)[0]["loss_clips"] == 0.25
+
+
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan)])
 def test_training_stops_where_a_number_is_none_and_names_its_videos(tmp_path, loss, norm):
     log = RunLog(tmp_path, 3, torch.device("cpu"), name_video=lambda i: f"train.csv:{i}")

@@ -57,3 +57,15 @@ def cores() -> int:
     """That this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def peak_memory(device: "torch.device") -> float:
+    """Peak GiB: of the device's tensors on a GPU, of the process on a CPU."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource  # late too: not every system has it, and versions must be had on all
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)

@@ -1,7 +1,5 @@
 """The numbers of a run: one JSON object a line in log.jsonl, and a stop where a loss is none."""
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +12,13 @@ import torch
 from torch import Tensor
 
 from cmvl.utils.distributed import gather, is_main, mean_over_ranks, rank, world_size
+from cmvl.utils.environment import peak_memory
 from cmvl.utils.errors import TrainingError
 from cmvl.utils.logging import logger
 
 Item = TypeVar("Item")
 LOG = "log.jsonl"
+FILE_ONLY = ("steps", "loss_clips", "loss_video")  # a line on the console has an end
 
 
 @dataclass
@@ -93,7 +93,7 @@ class RunLog:
         self._steps.clear()
         left = (epochs - epoch) * steps - number
         line["eta_s"] = left * self._seconds / self._done
-        line["memory_gb"] = _peak_memory(self.device)
+        line["memory_gb"] = peak_memory(self.device)
         self._line("train", epoch=epoch + 1, step=number, steps=steps, **line)
 
     def check(self) -> None:
@@ -200,7 +200,8 @@ class RunLog:
             _append(self.path, simplejson.dumps({"kind": kind, **fields}, ignore_nan=True))
             if self.show:
                 self.show(kind, fields)
-        logger.info("%s  %s", kind, "  ".join(_show(k, v) for k, v in fields.items()))
+        shown = (_show(name, fields) for name in fields if name not in FILE_ONLY)
+        logger.info("%s  %s", kind, "  ".join(shown))
 
 
 def write_start(output_dir: Path, job: str, about: Mapping[str, Any]) -> None:
@@ -232,15 +233,10 @@ def _append(path: Path, line: str) -> None:
         ) from error
 
 
-def _show(name: str, value: Any) -> str:
+def _show(name: str, fields: dict[str, Any]) -> str:
+    value = fields[name]
+    if name == "step":
+        return f"step {value}/{fields['steps']}"
     if name == "eta_s":
         return f"eta {int(value) // 3600}:{int(value) // 60 % 60:02d}:{int(value) % 60:02d}"
     return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-
-
-def _peak_memory(device: torch.device) -> float:
-    """Peak GiB: of the device's tensors on a GPU, of the process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)
