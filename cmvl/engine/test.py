@@ -116,7 +116,7 @@ def _readable(
     stop: StopRequest | None,
 ) -> Iterator[VideoBatch]:
     """The batches that could be read, on `device`; what could not goes to `skipped`."""
-    batches = progress(loader, len(loader), "evaluating", "batch", say=logger.info)
+    batches = progress(loader, len(loader), "evaluating", "step", say=logger.info)
     for batch in batches:
         if stop:
             leave(stop)
