@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def collate(items: list[VideoItem]) -> VideoBatch:
     index = torch.tensor([item.index for item in read], dtype=torch.int64)
     if not read:
         return VideoBatch(torch.empty(0, dtype=torch.uint8), torch.empty(0), index, None, failures)
-    clips = torch.stack([item.clips for item in read])
+    clips = default_collate([item.clips for item in read])  # from a worker, into shared memory
     labels = [item.label for item in read]
     if read[0].boxes is None:
         per_clip = [item.clip_labels for item in read if item.clip_labels is not None]

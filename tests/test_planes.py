@@ -7,7 +7,7 @@ import pytest
 
 from cmvl.benchmarks.videos import scene
 from cmvl.data.decode import open_video
-from cmvl.data.planes import Planes, resized, rgb_matrix
+from cmvl.data.planes import Planes, Scratch, resized, rgb_matrix
 from cmvl.data.transforms import EvalTransform, TrainTransform
 
 from video_files import pictures, write_video
@@ -31,7 +31,7 @@ def both(path, window, size):
         assert isinstance(planes, Planes)
         whole = video.read([1])[0]
         assert np.array_equal(planes.rgb(), whole)
-        return planes.resized(window, size), resized(whole, window, size)
+        return planes.resized(window, size, Scratch()), resized(whole, window, size)
 
 
 @pytest.mark.parametrize("window", [(0, 0, 256, 340), (10, 30, 200, 200), (56, 140, 180, 180)])
@@ -56,7 +56,7 @@ def test_colours_of_every_standard(colorspace, colour_range):
         frame.colorspace, frame.color_range = colorspace, colour_range
         assert Planes.can_hold(frame)
         expected = frame.reformat(format="rgb24").to_ndarray()
-        got = Planes(frame, None).resized((0, 0, 32, 32), (16, 16))
+        got = Planes(frame, None).resized((0, 0, 32, 32), (16, 16), Scratch())
         assert abs(got.astype(int) - expected[:16, :16]).max() <= 4
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from cmvl.data.decode import VideoInfo
 from cmvl.data.frames import FrameSource, open_source
 from cmvl.data.loader import holding
+from cmvl.data.planes import Scratch
 from cmvl.data.records import Records
 from cmvl.data.rules import RULES
 from cmvl.data.transforms import Transform, View
@@ -173,12 +174,15 @@ def cut_clips(video: FrameSource, indices: np.ndarray, views: list[View]) -> Ten
     for n, row in enumerate(indices.tolist()):
         for t, k in enumerate(row):
             places[k].append((n, t))
-    clips = torch.empty((N * S, 3, T, *views[0].shape), dtype=torch.uint8)
-    pixels = clips.numpy()
+    # NumPy asks for huge pages, torch does not: a tenth of the time to touch them first.
+    pixels, scratch = np.empty((N * S, 3, T, *views[0].shape), np.uint8), Scratch()
     for k, frame in video.pictures(places):
-        cuts = {view: view.cut(frame) for view in {views[n] for n, _ in places[k]}}
+        of_view: dict[View, list[tuple[int, int]]] = defaultdict(list)
         for n, t in places[k]:
-            for s, picture in enumerate(cuts[views[n]]):
-                # Into the three planes in place; five times faster than a transposed copy.
-                cv2.split(picture, list(pixels[n * S + s, :, t]))
-    return clips
+            of_view[views[n]].append((n, t))
+        for view, where in of_view.items():
+            for s, picture in enumerate(view.cut(frame, scratch)):
+                for n, t in where:
+                    # Into the three planes in place; five times faster than a transposed copy.
+                    cv2.split(picture, list(pixels[n * S + s, :, t]))
+    return torch.from_numpy(pixels)

@@ -20,6 +20,20 @@ FULL = 2  # FFmpeg's colour range 0..255; the others are taken as 16..235
 SD = (2, 5, 6)  # FFmpeg's colour spaces of BT.601, and unspecified, which is taken as such
 
 
+class Scratch:
+    """Arrays to be used again: pages that are fresh cost more than the work on them."""
+
+    def __init__(self):
+        self._arrays: dict[tuple[str, tuple[int, ...]], Picture] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...]) -> Picture:
+        """The array of that name and shape, uint8; what it held last time is lost."""
+        key = name, shape
+        if key not in self._arrays:
+            self._arrays[key] = np.empty(shape, np.uint8)
+        return self._arrays[key]
+
+
 class Planes:
     """A frame of yuv420p. `rgb` converts all of it, exactly, where the planes cannot be used."""
 
@@ -40,27 +54,30 @@ class Planes:
             self._whole = self._convert(self._frame)
         return self._whole
 
-    def resized(self, window: Window, size: tuple[int, int]) -> Picture:
-        """The window resized to (height, width). Both need even numbers for the fast way."""
+    def resized(self, window: Window, size: tuple[int, int], scratch: Scratch) -> Picture:
+        """The window resized to (height, width). Both need even numbers for the fast way.
+
+        It may lie in `scratch`.
+        """
         if any(number % 2 for number in (*window, *size)):
             return resized(self.rgb(), window, size)
         full = int(self._frame.color_range) == FULL or self._frame.format.name == "yuvj420p"
         if int(self._frame.colorspace) in SD and not full:
-            return self._by_opencv(window, size)
+            return self._by_opencv(window, size, scratch)
         y, u, v = self._planes
         half = _half(window)
         yuv = cv2.merge([_resize(y, window, size), _resize(u, half, size), _resize(v, half, size)])
         return cv2.transform(yuv, rgb_matrix(int(self._frame.colorspace), full))
 
-    def _by_opencv(self, window: Window, size: tuple[int, int]) -> Picture:
+    def _by_opencv(self, window: Window, size: tuple[int, int], scratch: Scratch) -> Picture:
         """The commonest kind, for which OpenCV has a function; the fastest."""
         (h, w), half = size, _half(window)
-        yuv = np.empty((h * 3 // 2, w), np.uint8)
+        yuv = scratch("yuv", (h * 3 // 2, w))
         _resize(self._planes[0], window, size, yuv[:h])
         halves = yuv[h:].reshape(2, h // 2, w // 2)
         _resize(self._planes[1], half, (h // 2, w // 2), halves[0])
         _resize(self._planes[2], half, (h // 2, w // 2), halves[1])
-        return cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB_I420)
+        return cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB_I420, dst=scratch("rgb", (h, w, 3)))
 
 
 def resized(picture: Picture, window: Window, size: tuple[int, int]) -> Picture:

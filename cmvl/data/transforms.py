@@ -14,7 +14,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
-from cmvl.data.planes import Planes, resized
+from cmvl.data.planes import Planes, Scratch, resized
 from cmvl.utils.errors import UserError
 
 Frame = NDArray[np.uint8]  # (height, width, 3)
@@ -35,14 +35,15 @@ class View:
         """Height and width of the crops."""
         return (self.crop, self.crop) if self.crop else self.size
 
-    def cut(self, frame: Frame | Planes) -> list[Frame]:
-        """(H, W, 3) -> one (*shape, 3) per offset."""
+    def cut(self, frame: Frame | Planes, scratch: Scratch | None = None) -> list[Frame]:
+        """(H, W, 3) -> one (*shape, 3) per offset, good until `scratch` is used again."""
+        scratch = scratch or Scratch()
         if isinstance(frame, Planes):
-            picture = frame.resized(self.window, self.size)
+            picture = frame.resized(self.window, self.size, scratch)
         else:
             picture = resized(frame, self.window, self.size)
         if self.flip:
-            picture = cv2.flip(picture, 1)
+            picture = cv2.flip(picture, 1, dst=scratch("flipped", picture.shape))
         h, w = self.shape
         return [picture[oy : oy + h, ox : ox + w] for oy, ox in self.offsets]
 
