@@ -7,7 +7,7 @@ import pytest
 
 from cmvl.data.demo import write_demo
 from cmvl.report.ledger import read_ledger
-from cmvl.report.marks import fill
+from cmvl.report.marks import MARK, fill
 from cmvl.report.study import Cell, read_results, read_study
 from cmvl.report.study_page import listing, render
 from cmvl.report.study_run import DATA, Job, jobs, load_job, run_study
@@ -15,6 +15,7 @@ from cmvl.utils.errors import ConfigError, UserError
 
 ROOT = Path(__file__).parent.parent
 STUDY = read_study(ROOT / "configs" / "study.yaml", read_ledger(ROOT / "configs" / "paper.yaml"))
+PAGE = ROOT / "docs" / "study.md"
 SHORT = (
     "SOLVER.MAX_EPOCH 2 SOLVER.WARMUP_EPOCHS 0 TEST.NUM_ENSEMBLE_VIEWS 2 TRAIN.EVAL_VIEWS 1 "
     "TRAIN.EVAL_PERIOD 1 TRAIN.BATCH_SIZE 10"
@@ -103,6 +104,16 @@ def test_marks_are_filled():
     text = fill(page, lambda key: f"new {key}")
     assert text == page.replace("old", "new 2b").replace("2c -->\n", "2c -->\nnew 2c\n")
     assert fill(text, lambda key: f"new {key}") == text
+
+
+def test_the_page_shows_the_results():
+    """Every table of docs/study.md is that of the results beside it, and every cell is there."""
+    results = read_results(PAGE.with_suffix("") / "results.jsonl")
+    text = PAGE.read_text()
+    assert fill(text, lambda key: render(STUDY.tables[key], results)) == text
+    assert set(MARK.findall(text)) and [key for _, key, _ in MARK.findall(text)] == list(
+        STUDY.tables
+    )
 
 
 def test_listing_counts_what_is_done():

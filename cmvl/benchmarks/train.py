@@ -45,6 +45,8 @@ def step_table(work: Work, repeats: int) -> list[dict]:
     Forward and backward of the same clips; the least of several interleaved repeats, after one
     that does not count. On a CPU it is the processor's time, which other jobs disturb least.
     """
+    # First, while this process is small: a new one starts with its parent's peak.
+    peaks = {name: _peak(work, changes) for name, changes in OURS.items()}
     steps = {name: our_step(work, changes) for name, changes in OURS.items()}
     if find_spec(PEER):
         steps[PEER] = peers_step(work)
@@ -55,11 +57,15 @@ def step_table(work: Work, repeats: int) -> list[dict]:
             seconds = _seconds(step, device)
             least[name] = min(least[name], seconds) if repeat else least[name]
     clips = work.videos * work.clips
-    rows = []
-    for name, seconds in least.items():
-        row = {"cell": name, "ms": 1000 * seconds / clips, "ratio": seconds / least[BARE]}
-        rows.append(row | {"MiB": _peak(work, name)})
-    return rows
+    return [
+        {
+            "cell": name,
+            "ms": 1000 * seconds / clips,
+            "ratio": seconds / least[BARE],
+            "MiB": peaks.get(name),  # of the peer not measured
+        }
+        for name, seconds in least.items()
+    ]
 
 
 def our_step(work: Work, changes: Sequence[str]) -> Callable[[], None]:
@@ -133,13 +139,9 @@ def _seconds(step: Callable[[], None], device: torch.device) -> float:
     return clock() - start
 
 
-def _peak(work: Work, name: str) -> float | None:
-    """Of the peer it is not measured."""
-    if name == PEER:
-        return None
-    cfg = work.cfg(OURS[name])
-    opts = (*work.opts, *OURS[name])
-    return fresh_peak(work.file, opts, cfg.VIDEO.STRATEGY, work.clips, work.videos)
+def _peak(work: Work, changes: Sequence[str]) -> float:
+    strategy = work.cfg(changes).VIDEO.STRATEGY
+    return fresh_peak(work.file, (*work.opts, *changes), strategy, work.clips, work.videos)
 
 
 def as_text(rows: Sequence[dict]) -> str:

@@ -1,6 +1,9 @@
 """The study's figures, from its results file alone: Figures 3, 4 and 5 of the paper in small."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
+from math import ceil
 from statistics import mean
 
 from matplotlib.figure import Figure
@@ -59,10 +62,12 @@ def _runs(results: Sequence[Line], cell: str) -> list[Line]:
     return [line for line in results if line["cell"] == cell]
 
 
-def _curve(seeds: Sequence[Sequence[Sequence[float]]]) -> tuple[list[float], list[float]]:
-    """The mean of several curves with points (epoch, value) at the same epochs."""
-    points = [list(zip(*column, strict=True)) for column in zip(*seeds, strict=True)]
-    return [epochs[0] for epochs, _ in points], [mean(values) for _, values in points]
+def _curve(seeds: Sequence[Sequence[Sequence[float]]]) -> tuple[list[int], list[float]]:
+    """The means over seeds and over each epoch of points (epoch, value), at the epochs' ends."""
+    epochs: dict[int, list[float]] = defaultdict(list)
+    for when, value in chain(*seeds):
+        epochs[ceil(when)].append(value)
+    return list(epochs), [mean(values) for values in epochs.values()]
 
 
 FIGURES = {"fig3": plot_clip_counts, "fig4": plot_places, "fig5": plot_designs}
