@@ -12,18 +12,17 @@ from test_decode import KINDS, SHARED_FILES, assert_exact, full_decode
 from cmvl.data.check import probe_whole
 from cmvl.data.decode import open_video
 from cmvl.data.frames import open_source
-from cmvl.data.torchcodec_video import TorchcodecVideo, open_torchcodec
+from cmvl.data.torchcodec_video import TorchcodecVideo, find_decoder, open_torchcodec
 from cmvl.utils.errors import DataError, VideoError
 
 from video_files import pictures, write_video
 
 try:
-    import torchcodec.decoders  # noqa: F401
-
+    find_decoder()
     MISSING = ""
-except (ImportError, OSError, RuntimeError) as error:  # not installed, or without FFmpeg
-    MISSING = str(error).splitlines()[0]
-needs_torchcodec = pytest.mark.skipif(bool(MISSING), reason=f"torchcodec: {MISSING}")
+except DataError as error:  # not installed, or without FFmpeg
+    MISSING = str(error)
+needs_torchcodec = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 REFUSED = {
     "transport_stream": "does not state the time of every frame",
     "avi_b_frames": "does not state the time of every frame",
@@ -77,6 +76,7 @@ def test_named_as_backend(tmp_path):
 
 
 def test_without_torchcodec(tmp_path, monkeypatch):
+    find_decoder.cache_clear()
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
     path = write_video(tmp_path / "a.mp4", 3)
     with pytest.raises(DataError, match="DATA.BACKEND torchcodec cannot be loaded"):

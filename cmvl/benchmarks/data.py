@@ -7,6 +7,7 @@ for each video the mean over draws of the least of several interleaved repeats.
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,9 @@ from cmvl.data.dataset import cut_clips
 from cmvl.data.decode import open_video
 from cmvl.data.reencode import Encoding
 from cmvl.data.rules import SpanRule
+from cmvl.data.torchcodec_video import find_decoder
 from cmvl.data.transforms import EvalTransform, TrainTransform, Transform, View
+from cmvl.utils.errors import DataError
 
 SIZES = {"340x256": (256, 340), "1280x720": (720, 1280)}
 GOPS = (12, 30, 250)
@@ -118,9 +121,11 @@ def _cut(unique: np.ndarray, frames: np.ndarray, job: Job) -> Tensor:
 
 def ways() -> dict[str, Callable]:
     """Those whose libraries are installed."""
-    others = {"torchcodec": torchcodec_way, "decord": decord_way}
-    there = {name: way for name, way in others.items() if find_spec(name)}
-    return {"naive": naive, **there, "ours": ours, "floor": floor}
+    others = {"decord": decord_way} if find_spec("decord") else {}
+    with suppress(DataError):
+        find_decoder()
+        others["torchcodec"] = torchcodec_way
+    return {"naive": naive, **others, "ours": ours, "floor": floor}
 
 
 def draw_job(clips: int, height: int, width: int, frames: int, seed: int) -> Job:

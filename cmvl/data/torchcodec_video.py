@@ -9,6 +9,7 @@ a frame inside a damaged stretch came out broken.
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ AT_ONCE = 16  # frames decoded in one call: large enough to be quick, small enou
 @contextmanager
 def open_torchcodec(path: str | os.PathLike) -> Iterator["TorchcodecVideo"]:
     """The video of a file. Raises VideoError; DataError if torchcodec cannot be loaded."""
-    decoder_class = _find_decoder()
+    decoder_class = find_decoder()
     with open_video(path) as video:
         opened = TorchcodecVideo(video, decoder_class)
     yield opened
@@ -103,9 +104,17 @@ def _trouble(video: Video) -> str:
     return ""
 
 
-def _find_decoder() -> type:
+@cache
+def find_decoder() -> type:
+    """torchcodec's decoder, its libraries loaded. Raises DataError."""
     try:
         from torchcodec.decoders import VideoDecoder
+
+        try:
+            VideoDecoder(b"no video")  # new ones load FFmpeg at the first use
+        except (RuntimeError, ValueError) as error:
+            if "libtorchcodec" in str(error):
+                raise
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(
