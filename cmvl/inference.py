@@ -47,7 +47,7 @@ def infuse_views(model: VideoModel, maps: Sequence[Tensor], S: int) -> list[Tens
     """Scan 2: every view reads the memory of the centre crops. Maps (B, V S, ...) of B videos."""
     X = as_matrices(maps)
     M = model.memory.push([x[:, S // 2 :: S] for x in X])
-    return as_maps(model.memory.infuse(X, model.memory.pop(M, X)), maps)
+    return as_maps(model.memory.infuse(X, model.memory.recall(M, X)), maps)
 
 
 def classify_video(model: VideoModel, views: Tensor, chunk: int) -> Tensor:
@@ -102,7 +102,7 @@ def detect_video(
         S = [pushes[second] for second in window if second in pushes]
         M = [torch.stack(m).mean(dim=0) for m in zip(*S, strict=True)]
         X = as_matrices(maps)
-        X_hat = model.memory.infuse(X, model.memory.pop(M, X))
+        X_hat = model.memory.infuse(X, model.memory.recall(M, X))
         return model.head(as_maps(X_hat, maps), boxes).sigmoid(), keyframe
 
     for batch, maps in _encoded(model, iter(keyframes), chunk):

@@ -32,7 +32,7 @@ class VideoModel(nn.Module):
         maps = self.features(clips)  # X_n = f(C_n)
         X = as_matrices(maps)  # the paper's k x d
         M = self.memory.push(X)  # M = Push({X_n})
-        M_n = self.memory.pop(M, X)  # M_n = Pop(M, X_n)
+        M_n = self.memory.recall(M, X)  # M_n = Pop(M, X_n)
         X_hat = self.memory.infuse(X, M_n)  # g(X_n, M_n)
         return self.head(as_maps(X_hat, maps), boxes)  # h
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cmvl.config import load_cfg
-from cmvl.memory import build_memory
+from cmvl.memory import CollaborativeMemory, build_memory
 from cmvl.memory.build import INFUSIONS, INTERACTIONS
 from cmvl.memory.infusion import FeatureGating, ResidualInfusion
 from cmvl.memory.interaction import AssociativeMemory, AveragePoolMemory, NoMemory
@@ -58,6 +58,53 @@ def test_gate_is_equation_4(X):
             gate = 1 / (1 + torch.exp(-(gating.W_O.weight @ M_hat)))
             expected = torch.stack([(1 + gate) * X[b, n, k] for k in range(K)])
             torch.testing.assert_close(X_hat[b, n], expected, rtol=0, atol=1e-12)
+
+
+def memory_of(interaction, infusion, norm):
+    opts = ["MEMORY.INTERACTION", interaction, "MEMORY.INFUSION", infusion, "MEMORY.NORM", norm]
+    memory = build_memory(load_cfg(None, [*opts, "MEMORY.REDUCTION", "1"]), [D]).double()
+    with torch.no_grad():
+        for p in memory.parameters():
+            p.normal_()
+    return memory
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "none", "batch_each"])
+@pytest.mark.parametrize("infusion", ["FeatureGating", "ResidualInfusion"])
+@pytest.mark.parametrize("interaction", ["AssociativeMemory", "AveragePoolMemory", "NoMemory"])
+def test_recall_infuses_what_pop_does(X, interaction, infusion, norm):
+    """The same output and gradient, also where it takes the mean first; which is where it may."""
+    memory = memory_of(interaction, infusion, norm)
+    outputs, gradients = [], []
+    for read in (memory.pop, memory.recall):
+        x = X.clone().requires_grad_()
+        M = memory.push([x])
+        M_n = read(M, [x])
+        (X_hat,) = memory.infuse([x], M_n)
+        X_hat.square().sum().backward()
+        outputs.append(X_hat)
+        gradients.append(x.grad)
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-8, atol=1e-8)
+    short = interaction == "AssociativeMemory" and norm != "batch_each"
+    if infusion == "FeatureGating" and short:
+        assert M_n[0].shape[2] == 1
+
+
+def test_recall_leaves_a_pop_of_ones_own(X):
+    class Squared(AssociativeMemory):
+        def pop(self, M, X):
+            return super().pop(M, X).square()
+
+    class Peak(FeatureGating):
+        def gate(self, M_n):
+            return M_n.amax(dim=2, keepdim=True)
+
+    pairs = [(Squared, FeatureGating), (AssociativeMemory, Peak)]
+    for interaction, infusion in pairs:
+        memory = CollaborativeMemory([interaction(D, D)], [infusion(D, D)]).double()
+        (M_n,) = memory.recall(memory.push([X]), [X])
+        assert M_n.shape == (B, N, K, D)
 
 
 def test_residual_infusion(X):

@@ -18,5 +18,5 @@ def build_fast(cfg: CfgNode, model: VideoModel) -> None:
         synchronise(model)
     if cfg.MODEL.COMPILE:
         model.backbone.compile()
-        for name in ("push", "pop", "infuse"):
+        for name in ("push", "recall", "infuse"):
             setattr(model.memory, name, torch.compile(getattr(model.memory, name)))

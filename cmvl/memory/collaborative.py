@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cmvl.memory.build import INFUSIONS, INTERACTIONS
 from cmvl.memory.infusion import FeatureGating, NoInfusion
-from cmvl.memory.interaction import NoMemory
+from cmvl.memory.interaction import AssociativeMemory, NoMemory
 from cmvl.utils.errors import ConfigError
 
 
@@ -31,6 +31,12 @@ class CollaborativeMemory(nn.Module):
         with _full_precision(X):
             return [m.pop(g, _widen(x)) for m, g, x in zip(self.interactions, M, X, strict=True)]
 
+    def recall(self, M: Sequence[Tensor], X: Sequence[Tensor]) -> list[Tensor]:
+        """`pop` for `infuse`: of a pathway whose gate needs no more, the mean over positions."""
+        of_means = map(_means_suffice, self.interactions, self.infusions)
+        X = [x.mean(dim=2, keepdim=True) if m else x for m, x in zip(of_means, X, strict=True)]
+        return self.pop(M, X)
+
     def infuse(self, X: Sequence[Tensor], M_n: Sequence[Tensor]) -> list[Tensor]:
         with _full_precision(X):
             return [g(_widen(x), m) for g, x, m in zip(self.infusions, X, M_n, strict=True)]
@@ -46,6 +52,18 @@ class CollaborativeMemory(nn.Module):
 
     def _gatings(self) -> list[FeatureGating]:
         return [g for g in self.infusions if isinstance(g, FeatureGating)]
+
+
+def _means_suffice(interaction: nn.Module, infusion: nn.Module) -> bool:
+    """Eq. 3 is linear in X_n and Eq. 4 reads GAP(M_n) = (GAP(X_n) W_q) M.
+
+    Not where pop or gate are a subclass's own, or a norm stands between.
+    """
+    popped = isinstance(interaction, AssociativeMemory) and type(interaction).pop
+    linear = popped is AssociativeMemory.pop and interaction.norm_q.kind == "none"
+    usual, kind = FeatureGating, type(infusion)
+    gated = issubclass(kind, usual) and (kind.forward, kind.gate) == (usual.forward, usual.gate)
+    return linear and gated
 
 
 def _full_precision(X: Sequence[Tensor]) -> torch.autocast:

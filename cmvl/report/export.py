@@ -49,7 +49,7 @@ class VideoScores(nn.Module):
         B, N = clips.shape[:2]
         maps = [x.unflatten(0, (B, N)) for x in self.model.backbone(clips.flatten(0, 1))]
         X, memory = as_matrices(maps), self.model.memory
-        X_hat = memory.infuse(X, memory.pop(memory.push(X), X))
+        X_hat = memory.infuse(X, memory.recall(memory.push(X), X))
         return self.activation(self.model.head.windows(as_maps(X_hat, maps))).mean(dim=(1, 2))
 
 
