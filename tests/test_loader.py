@@ -2,7 +2,10 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from cmvl.structures import collate
 from cmvl.utils.errors import DataError
 
 from video_files import write_video
+
+ROOT = Path(__file__).parent.parent
 
 
 class Trouble(VideoDataset):
@@ -56,6 +61,21 @@ def test_worker_is_named_with_its_file(data, how, timeout):
     data.how = "lives"
     data.records = Records("/lists/val.csv", [data.records.path(0)] * 2, [0] * 2, range(2))
     assert len(list(loader_of(data))) == 2
+
+
+HELD = """
+from cmvl.data.loader import VideoLoader
+class Numbers(list): pass
+loader = VideoLoader(Numbers([1, 2, 3]), 1, 0, 1, batch_size=1)
+print(len(list(loader)))
+"""
+
+
+def test_python_ends_though_something_holds_a_loader():
+    """A global here; it would wait for its worker for ever."""
+    words = [sys.executable, "-c", HELD]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
 
 
 def test_no_workers_no_trouble(data):

@@ -81,8 +81,8 @@ def _use(run: RunFolder, names: Sequence[str]) -> str:
     return (
         f"From cmvl's root folder, with any video file, folder or list:\n\n"
         f"```bash\npython tools/predict.py {path} VIDEO{boxes}\n```\n\n"
-        f"The file carries its config and, where they are known, the names of its classes. There "
-        f"{'are' if len(names) > 1 else 'is'}: {', '.join(f'`{name}`' for name in names)}."
+        f"The file carries its config and, where they are known, the names of its classes. "
+        f"Checkpoints here: {', '.join(f'`{name}`' for name in names)}."
     )
 
 
