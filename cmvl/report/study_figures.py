@@ -12,7 +12,7 @@ from cmvl.evaluation.positions import plot_positions
 from cmvl.report.study import Line, Study
 from cmvl.utils.drawing import COLOURS, finish
 
-DESIGNS = {"nomemory": "no memory", "residual": "CM (residual)", "cm": "CM (gating)"}
+DESIGNS = {"nomemory": "no memory", "residual_long": "CM (residual)", "cm_long": "CM (gating)"}
 
 
 def plot_clip_counts(study: Study, results: Sequence[Line]) -> Figure:
