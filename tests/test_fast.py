@@ -53,7 +53,10 @@ def assert_alike(result, plain, atol=1e-9):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_channels_last(strategy, monkeypatch):
-    """In float32: convolutions of float64 on a CPU answer in the plain layout."""
+    """In float32: convolutions of float64 on a CPU answer in the plain layout.
+
+    A batch norm over 3 gates would magnify the roundings.
+    """
     import cmvl.layers.batchnorm as batchnorm
 
     grouped, layouts = batchnorm.grouped_norm, []
@@ -63,10 +66,11 @@ def test_channels_last(strategy, monkeypatch):
         return grouped(x, *rest)
 
     monkeypatch.setattr(batchnorm, "grouped_norm", seen)
-    plain = three_steps(strategy, dtype=torch.float32)
+    layer = ("MEMORY.NORM", "layer")
+    plain = three_steps(strategy, *layer, dtype=torch.float32)
     assert not layouts
-    other = three_steps(strategy, "MODEL.CHANNELS_LAST", True, dtype=torch.float32)
-    assert_alike(other, plain, atol=2e-3)
+    other = three_steps(strategy, *layer, "MODEL.CHANNELS_LAST", True, dtype=torch.float32)
+    assert_alike(other, plain, atol=1e-3)
     assert len(layouts) > 50 and all(layouts)  # no copy into another layout on the way
 
 
@@ -107,7 +111,12 @@ def test_the_memory_keeps_to_float32():
     model = build_model(cfg, find_task("classification").head)
     X = [torch.randn(2, 2, 8, d).bfloat16() for d in model.backbone.dims]
     with Precision(torch.bfloat16, CPU).autocast():
-        assert {M.dtype for M in model.memory.push(X)} == {torch.float32}
+        M = model.memory.push(X)
+        M_n = model.memory.recall(M, X)
+    assert {m.dtype for m in (*M, *M_n)} == {torch.float32}
+    wide = [x.float() for x in X]
+    for popped, expected in zip(M_n, model.memory.pop(M, wide), strict=True):
+        torch.testing.assert_close(popped, expected.mean(2, keepdim=True), rtol=1e-4, atol=1e-5)
 
 
 def test_choice_of_precision():

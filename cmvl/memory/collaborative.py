@@ -11,6 +11,8 @@ from cmvl.memory.infusion import FeatureGating, NoInfusion
 from cmvl.memory.interaction import AssociativeMemory, NoMemory
 from cmvl.utils.errors import ConfigError
 
+HALF = (torch.float16, torch.bfloat16)
+
 
 class CollaborativeMemory(nn.Module):
     """X, M and M_n are lists, one entry per pathway.
@@ -34,7 +36,7 @@ class CollaborativeMemory(nn.Module):
     def recall(self, M: Sequence[Tensor], X: Sequence[Tensor]) -> list[Tensor]:
         """`pop` for `infuse`: of a pathway whose gate needs no more, the mean over positions."""
         of_means = map(_means_suffice, self.interactions, self.infusions)
-        X = [x.mean(dim=2, keepdim=True) if m else x for m, x in zip(of_means, X, strict=True)]
+        X = [_mean(x) if m else x for m, x in zip(of_means, X, strict=True)]
         return self.pop(M, X)
 
     def infuse(self, X: Sequence[Tensor], M_n: Sequence[Tensor]) -> list[Tensor]:
@@ -71,7 +73,12 @@ def _full_precision(X: Sequence[Tensor]) -> torch.autocast:
 
 
 def _widen(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return x.float() if x.dtype in HALF else x
+
+
+def _mean(x: Tensor) -> Tensor:
+    """(B, N, k, d) -> (B, N, 1, d), not rounded to half precision, nor x widened as a whole."""
+    return x.mean(dim=2, keepdim=True, dtype=torch.float32 if x.dtype in HALF else None)
 
 
 def build_memory(cfg: CfgNode, dims: Sequence[int]) -> CollaborativeMemory:
