@@ -64,18 +64,32 @@ def test_worker_is_named_with_its_file(data, how, timeout):
 
 
 HELD = """
+from multiprocessing import get_context
 from cmvl.data.loader import VideoLoader
-class Numbers(list): pass
-loader = VideoLoader(Numbers([1, 2, 3]), 1, 0, 1, batch_size=1)
-print(len(list(loader)))
+
+class Numbers(list):
+    pass
+
+def read():
+    global loader
+    loader = VideoLoader(Numbers([1, 2, 3]), 1, 0, 1, batch_size=1)
+    print(len(list(loader)), flush=True)
+
+if __name__ == "__main__":
+    process = get_context("spawn").Process(target=read)
+    process.start()
+    process.join()
+    read()
 """
 
 
-def test_python_ends_though_something_holds_a_loader():
-    """A global here; it would wait for its worker for ever."""
-    words = [sys.executable, "-c", HELD]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=ROOT)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+def test_a_process_ends_though_something_holds_a_loader(tmp_path):
+    """A global here, in a process of a crew and in a plain one; for ever, it would wait."""
+    (tmp_path / "held.py").write_text(HELD)
+    words = [sys.executable, str(tmp_path / "held.py")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n3\n", "")
 
 
 def test_no_workers_no_trouble(data):

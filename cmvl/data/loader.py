@@ -1,11 +1,11 @@
 """The order of videos, and a loader that says which file it was when a worker dies or hangs."""
 
-import atexit
 import signal
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 
 import cv2
 import numpy as np
@@ -102,7 +102,7 @@ class VideoLoader(DataLoader):
             generator=torch.Generator(),  # or each pass would draw from the model's random numbers
             **options,
         )
-        _loaders.add(self)
+        Finalize(self, _end, [weakref.ref(self)], exitpriority=1)
 
     def __iter__(self) -> Iterator[VideoBatch]:
         try:
@@ -166,15 +166,11 @@ def watched(*loaders: VideoLoader) -> Iterator[None]:
         raise DataError(message) from error
 
 
-_loaders: "weakref.WeakSet[VideoLoader]" = weakref.WeakSet()
-
-
-@atexit.register
-def _end() -> None:
-    """A loader that something still holds when Python ends: `multiprocessing` would ask its workers
-    with SIGTERM, which they leave to the main process, and wait for ever."""
-    for loader in list(_loaders):
-        loader.kill_workers()
+def _end(loader: "weakref.ref[VideoLoader]") -> None:
+    """Of one that something still holds when its process ends: `multiprocessing` would ask its
+    workers with SIGTERM, which they leave to the main process, and wait for ever."""
+    if held := loader():
+        held.kill_workers()
 
 
 def _start_worker(worker: int) -> None:
