@@ -54,7 +54,7 @@ def test_a_job_whose_time_is_over_saves_and_goes_on(demo_data, tmp_path):
 
 
 def test_a_mistake_is_told_before_the_queue(tmp_path):
-    command = submit("--nodes", 16, "TRAIN.BATCH_SIZE", 20)
+    command = submit("--nodes", 16, "TRAIN.BATCH_SIZE", 20, "BN.SYNC", "False")
     out, _ = command.communicate()
     assert command.returncode == 1
     assert out.startswith("error: with 16 processes: MEMORY.NORM batch")
