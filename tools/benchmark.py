@@ -2,6 +2,7 @@
 
 python tools/benchmark.py memory --cfg configs/K400/SLOW_8x8_CM.yaml --clips 1 2 4 8
 python tools/benchmark.py train --cfg configs/K400/SLOW_8x8_CM.yaml
+python tools/benchmark.py test --cfg configs/K400/SLOW_8x8_CM.yaml
 python tools/benchmark.py data
 python tools/benchmark.py scale --cfg configs/K400/SLOWFAST_8x8_CM.yaml
 python tools/benchmark.py ava --cfg configs/AVA/SLOWFAST_4x16_V22_CM.yaml
@@ -16,6 +17,7 @@ from cmvl.benchmarks.memory import memory_table
 from cmvl.benchmarks.scale import Machine, measured, on_paper
 from cmvl.benchmarks.train import Work, step_table
 from cmvl.benchmarks.train import as_text as steps_as_text
+from cmvl.benchmarks.views import view_seconds
 from cmvl.config import load_cfg
 from cmvl.report.flops import count as count_operations
 from cmvl.utils.errors import run_tool
@@ -24,29 +26,23 @@ from cmvl.utils.errors import run_tool
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     subjects = parser.add_subparsers(dest="subject", required=True)
-    memory = subjects.add_parser("memory", help="peak memory of a step against N")
-    memory.add_argument("--cfg", required=True, metavar="FILE")
+    memory = with_config(subjects, "memory", "peak memory of a step against N")
     memory.add_argument("--clips", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N")
     memory.add_argument("--videos", type=int, default=2, help="videos of the step")
-    memory.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
-    train = subjects.add_parser("train", help="time and memory of a step; against pytorchvideo")
-    train.add_argument("--cfg", required=True, metavar="FILE")
+    train = with_config(subjects, "train", "time and memory of a step; against pytorchvideo")
     train.add_argument("--videos", type=int, default=2, help="videos of the step")
     train.add_argument("--clips", type=int, default=2, metavar="N")
     train.add_argument("--repeats", type=int, default=3, help="of every step; the least counts")
-    train.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
-    ava = subjects.add_parser("ava", help="rolling window against direct windows; the evaluator")
-    ava.add_argument("--cfg", required=True, metavar="FILE")
+    test = with_config(subjects, "test", "a video's test in all its views")
+    test.add_argument("--repeats", type=int, default=3, help="the least counts")
+    ava = with_config(subjects, "ava", "rolling window against direct windows; the evaluator")
     ava.add_argument("--keyframes", type=int, default=40)
     ava.add_argument("--detections", type=int, default=100_000, help="for the evaluator")
-    ava.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
-    scale = subjects.add_parser("scale", help="several processes, measured and calculated")
-    scale.add_argument("--cfg", required=True, metavar="FILE")
+    scale = with_config(subjects, "scale", "several processes, measured and calculated")
     scale.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], metavar="P")
     scale.add_argument("--videos", type=int, default=2, help="of each process and step")
     scale.add_argument("--steps", type=int, default=10)
     scale.add_argument("--nodes", type=int, nargs="+", default=[1, 8], help="for the calculation")
-    scale.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     data = subjects.add_parser("data", help="CPU time of getting the clips of a video")
     data.add_argument("--videos", type=Path, default=Path("benchmark_videos"), metavar="DIR")
     data.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
@@ -60,13 +56,29 @@ def main() -> None:
         if args.opens:
             print(memory_growth(args.videos, args.opens))
         return
-    shows = {"memory": show_memory, "train": show_train, "ava": show_ava, "scale": show_scale}
-    shows[args.subject](args)
+    {
+        "memory": show_memory, "train": show_train, "test": show_test, "ava": show_ava,
+        "scale": show_scale,
+    }[args.subject](args)  # fmt: skip
+
+
+def with_config(subjects, name: str, about: str) -> argparse.ArgumentParser:
+    parser = subjects.add_parser(name, help=about)
+    parser.add_argument("--cfg", required=True, metavar="FILE")
+    parser.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
+    return parser
 
 
 def show_train(args: argparse.Namespace) -> None:
     work = Work(args.cfg, tuple(args.opts), args.videos, args.clips)
     print(steps_as_text(step_table(work, args.repeats)))
+
+
+def show_test(args: argparse.Namespace) -> None:
+    seconds = view_seconds(args.cfg, args.opts, args.repeats)
+    first = next(iter(seconds.values()))
+    for name, value in seconds.items():
+        print(f"{name:10} {value:.3g} s a video, {value / first:.3f} times the first")
 
 
 def show_ava(args: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ def step_table(work: Work, repeats: int) -> list[dict]:
     least = dict.fromkeys(steps, float("inf"))
     for repeat in range(repeats + 1):
         for name, step in steps.items():
-            seconds = _seconds(step, device)
+            seconds = seconds_of(step, device)
             least[name] = min(least[name], seconds) if repeat else least[name]
     clips = work.videos * work.clips
     return [
@@ -130,7 +130,8 @@ def _device(work: Work) -> torch.device:
     return torch.device("cuda" if work.cfg().NUM_GPUS else "cpu")
 
 
-def _seconds(step: Callable[[], None], device: torch.device) -> float:
+def seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """On a CPU the processor's time, which other jobs disturb least."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     start = clock()
     step()
