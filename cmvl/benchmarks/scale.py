@@ -130,8 +130,8 @@ def on_paper(
     statistics = ring * 2 * (2 * sum(norms) * plan.clips * plan.passes) * 4
     if nodes == 1:
         rate, latency = machine.within * 1e9, machine.latency
-    else:  # a machine's 8 GPUs share its way out
-        rate, latency = machine.between * 1e9 / 8, 3 * machine.latency
+    else:  # the ring leaves each machine once
+        rate, latency = machine.between * 1e9, 3 * machine.latency
     waits = 2 * len(norms) * plan.passes * latency
     return Share(
         gpus=gpus,
