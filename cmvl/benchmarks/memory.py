@@ -1,7 +1,5 @@
 """Peak memory of one training step against N, for both strategies of Sec. 3.3."""
 
-import resource
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,6 +10,7 @@ from cmvl.config import load_cfg
 from cmvl.encode import ENCODINGS
 from cmvl.model import build_model
 from cmvl.tasks import find_task
+from cmvl.utils.environment import peak_memory
 
 
 def peak_mib(file: str, opts: Sequence[str], strategy: str, N: int, videos: int) -> float:
@@ -27,9 +26,9 @@ def peak_mib(file: str, opts: Sequence[str], strategy: str, N: int, videos: int)
     shape = (cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TRAIN_CROP_SIZE)
     clips = torch.randint(0, 256, (videos, N, 3, *shape), dtype=torch.uint8, device=device)
     labels = torch.zeros(videos, dtype=torch.int64, device=device)
-    before = _used_mib(device)
+    before = peak_memory(device)
     task.loss(cfg)(model(clips), labels)["loss"].backward()
-    return _used_mib(device) - before
+    return 1024 * (peak_memory(device) - before)
 
 
 def memory_table(
@@ -47,10 +46,3 @@ def fresh_peak(file: str, opts: Sequence[str], strategy: str, N: int, videos: in
     """`peak_mib` in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
         return round(fresh.submit(peak_mib, file, opts, strategy, N, videos).result(), 1)
-
-
-def _used_mib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -42,9 +42,8 @@ def measured(
 
 
 def _run(cfg: CfgNode, videos: int, steps: int, result: Path) -> None:
-    device = torch.device("cuda", torch.cuda.current_device()) if cfg.NUM_GPUS else None
-    device = device or torch.device("cpu")
-    if not cfg.NUM_GPUS:
+    device = torch.device("cuda" if cfg.NUM_GPUS else "cpu")
+    if device.type == "cpu":
         torch.set_num_threads(1)
     torch.manual_seed(0)
     task = find_task(cfg.TASK)

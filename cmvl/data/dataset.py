@@ -174,7 +174,7 @@ def cut_clips(video: FrameSource, indices: np.ndarray, views: list[View]) -> Ten
     for n, row in enumerate(indices.tolist()):
         for t, k in enumerate(row):
             places[k].append((n, t))
-    # NumPy asks for huge pages, torch does not: a tenth of the time to touch them first.
+    # NumPy's memory is that of an earlier video; torch's is fresh, and ten times dearer to fill.
     pixels, scratch = np.empty((N * S, 3, T, *views[0].shape), np.uint8), Scratch()
     for k, frame in video.pictures(places):
         of_view: dict[View, list[tuple[int, int]]] = defaultdict(list)
