@@ -1,14 +1,18 @@
 """A run saved, resumed and started from other weights."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.optim import SGD
 
 from cmvl.checkpoint import Checkpointer, Position, find_last, load_weights
 from cmvl.checkpoint.folder import find_damage
+from cmvl.engine import keeper
 from cmvl.losses import VideoLoss
 from cmvl.utils.errors import CheckpointError
 from cmvl.utils.runlog import RunLog
+from cmvl.utils.signals import STOPPED, StopRequest
 
 from toy import random_clips, toy_model
 
@@ -138,3 +142,15 @@ def test_the_newest_and_the_best_stay(tmp_path):
     again.start(auto_resume=True, init_from="")
     again.end_epoch(5, saving=False, metrics={"top1": 69.0})
     assert torch.load(folder / "checkpoint_best.pyth")["epoch"] == 1
+
+
+def test_nobody_leaves_before_the_checkpoint_is_written(monkeypatch):
+    """All agree to stop, the main process writes, all meet again: then they end."""
+    events = []
+    monkeypatch.setattr(keeper, "highest", lambda wish: events.append("meet") or wish)
+    ckpt = SimpleNamespace(save=lambda position: events.append(position))
+    log = SimpleNamespace(check=lambda: None)
+    asked = keeper.Keeper(ckpt, log, StopRequest("SIGTERM"), minutes=0)
+    with pytest.raises(SystemExit) as ended:
+        asked.after_step(Position(1, 8))
+    assert ended.value.code == STOPPED and events == ["meet", Position(1, 8), "meet"]
