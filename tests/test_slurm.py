@@ -60,6 +60,14 @@ def test_a_mistake_is_told_before_the_queue(tmp_path):
     assert out.startswith("error: with 16 processes: MEMORY.NORM batch")
 
 
+def test_a_setting_of_slurm_without_a_value_is_told(tmp_path):
+    pytest.importorskip("submitit")
+    command = submit("--local", "--folder", tmp_path, "--slurm", "partition", "--opts")
+    out, _ = command.communicate()
+    assert command.returncode == 1
+    assert "error: --slurm partition: expected KEY=VALUE" in out
+
+
 def test_a_machine_without_slurm_is_told(tmp_path):
     pytest.importorskip("submitit")
     command = submit("--folder", tmp_path)

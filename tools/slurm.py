@@ -93,6 +93,8 @@ def build_executor(args: argparse.Namespace):
         ) from None
     if not args.local and shutil.which("srun") is None:
         raise LaunchError("there is no srun here: call this where SLURM is, or try it with --local")
+    if wrong := [pair for pair in args.slurm if "=" not in pair]:
+        raise ConfigError(f"--slurm {wrong[0]}: expected KEY=VALUE, say partition=video")
     more = dict(pair.partition("=")[::2] for pair in args.slurm)
     executor = submitit.AutoExecutor(
         args.folder,
