@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cmvl.engine.optim import NORMS
-from cmvl.layers.batchnorm import ClipwiseBatchNorm3d, clip_groups, frozen_stats
+from cmvl.layers.batchnorm import ClipwiseBatchNorm3d, clip_groups, frozen_stats, merge_groups
 
 
 def made(C=4):
@@ -43,6 +43,17 @@ def test_a_clip_does_not_see_its_videos_other_clips():
     with clip_groups(ours, 2):
         a, b = ours(x.flatten(0, 1)), ours(other.flatten(0, 1))
     assert torch.equal(a.unflatten(0, (3, 2))[:, 0], b.unflatten(0, (3, 2))[:, 0])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_without_groups_it_is_torchs_over_all_clips(layout):
+    ours, torchs = made()
+    merge_groups(ours)
+    x = torch.randn(6, 4, 2, 3, 3, dtype=torch.float64).contiguous(memory_format=layout)
+    with clip_groups(ours, 3):
+        torch.testing.assert_close(ours(x), torchs(x), rtol=0, atol=1e-12)
+    for (name, a), b in zip(ours.state_dict().items(), torchs.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12, msg=name)
 
 
 def test_frozen_stats_change_nothing_else():

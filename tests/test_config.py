@@ -65,6 +65,11 @@ def test_dump_loads_again(tmp_path):
         ("", ["VIDEO.NUM_CLIPS", "0"], "VIDEO.NUM_CLIPS is 0; it must be 1 or more"),
         ("", ["VIDEO.NUM_CLIPS", "5", "TRAIN.BATCH_SIZE", "4"], "does not hold one video"),
         ("", ["VIDEO.STRATEGY", "both"], "it can be batch_reduction | multi_iteration"),
+        (
+            "BN: {CLIPWISE: False}",
+            ["VIDEO.STRATEGY", "multi_iteration"],
+            "BN.CLIPWISE False wants all clips of a video in one pass",
+        ),
         ("", ["SOLVER.WARMUP_EPOCHS", "500.0"], "longer than SOLVER.MAX_EPOCH 196"),
         ("", ["AVA.KEYFRAME_RANGE", "[9,2]"], "must be [first, last] second, or []"),
         ("", ["SOLVER.LR_POLICY", "steps_with_relative_lrs"], "SOLVER.STEPS [] must rise from 0"),

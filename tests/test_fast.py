@@ -8,6 +8,7 @@ from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast
 from cmvl.engine.precision import Precision, build_precision
 from cmvl.engine.step import Stepper
+from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.losses import VideoLoss
 from cmvl.model import build_model
 from cmvl.structures import VideoBatch
@@ -126,3 +127,13 @@ def test_choice_of_precision():
     assert not build_precision(cfg, "bfloat16", CPU).scaler().is_enabled()
     with pytest.raises(ConfigError, match="float16 is for GPUs"):
         build_precision(cfg, "float16", CPU)
+
+
+def test_norms_without_groups():
+    """BN.CLIPWISE False reaches the norms of backbone and memory."""
+    cfg = load_cfg(None, [*SMALL, "BN.CLIPWISE", "False"])
+    model = build_model(cfg, find_task("classification").head)
+    build_fast(cfg, model)
+    for part in (model.backbone, model.memory):
+        norms = [m for m in part.modules() if isinstance(m, ClipwiseBatchNorm3d)]
+        assert norms and not any(norm.clipwise for norm in norms)

@@ -157,6 +157,7 @@ _C.BN = CN()
 _C.BN.USE_PRECISE_STATS = False  # re-estimate the running statistics before every validation
 _C.BN.NUM_BATCHES_PRECISE = 200  # batches used for it
 _C.BN.SYNC = False  # statistics over the clips of all processes, not of each
+_C.BN.CLIPWISE = True  # a group per clip n; False: all B x N, in backbone and MEMORY.NORM batch
 _C.BN.FROZEN = False  # the backbone's norms neither learn nor move their statistics
 _C.BN.WEIGHT_DECAY = 0.0  # weight decay of normalisation parameters
 

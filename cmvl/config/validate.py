@@ -54,7 +54,7 @@ NOT_NEGATIVE = (
 def validate(cfg: CfgNode) -> list[str]:
     """What is wrong with the whole, however many processes there will be."""
     wrong = list(_values(cfg))
-    return wrong or [*find_lack(cfg), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
+    return wrong or [*find_lack(cfg), *_norms(cfg), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
 
 
 def check_training(cfg: CfgNode, ranks: int) -> None:
@@ -95,7 +95,7 @@ def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
             "VIDEO.STRATEGY multi_iteration"
         )
         return
-    together = plan.videos * (ranks if cfg.BN.SYNC else 1)
+    together = plan.videos * (ranks if cfg.BN.SYNC else 1) * (1 if cfg.BN.CLIPWISE else N)
     gated = cfg.MEMORY.INTERACTION != "NoMemory" and cfg.MEMORY.INFUSION == "FeatureGating"
     if gated and cfg.MEMORY.NORM.startswith("batch") and together == 1:
         mend = 2 * ranks * plan.passes * (N if reduced else 1)
@@ -104,6 +104,14 @@ def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
             f"MEMORY.NORM {cfg.MEMORY.NORM} takes its statistics over the videos of a step in one "
             f"process, and TRAIN.BATCH_SIZE {B} with VIDEO.NUM_CLIPS {N} makes 1 video: set {sync}"
             f"TRAIN.BATCH_SIZE to {mend} or more, or MEMORY.NORM layer"
+        )
+
+
+def _norms(cfg: CfgNode) -> Iterator[str]:
+    if cfg.VIDEO.STRATEGY == "multi_iteration" and not cfg.BN.CLIPWISE:
+        yield (
+            "BN.CLIPWISE False wants all clips of a video in one pass, and VIDEO.STRATEGY "
+            "multi_iteration has one clip in each: set BN.CLIPWISE True, or batch_reduction"
         )
 
 

@@ -2,7 +2,8 @@
 
 B videos, N clips of each, C channels. With N clip groups active, a batch of B * N clips (clip n of
 video b at row b * N + n) is normalised in N groups: group n holds the n-th clip of every video of
-this process, or of all processes (`BN.SYNC`).
+this process, or of all processes (`BN.SYNC`). Without groups (`BN.CLIPWISE False`) all B * N clips
+are normalised together, as a plain batch norm would.
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
     clips = 1  # N
     frozen = False
     sync = False  # statistics over all processes, see `synchronise`
+    clipwise = True  # False: one group whatever N is, see `merge_groups`
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B * N, C, ...) -> the same shape."""
@@ -34,17 +36,18 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         across = self.sync and world_size() > 1
+        N = self.clips if self.clipwise else 1
         if across or not x.is_contiguous():
-            y, mean, var = grouped_norm(x, self.weight, self.bias, self.clips, self.eps, across)
+            y, mean, var = grouped_norm(x, self.weight, self.bias, N, self.eps, across)
         else:
-            y, mean, var = self._in_one_kernel(x)
+            y, mean, var = self._in_one_kernel(x, N)
         if not self.frozen:
             self._move(mean, var)
         return y
 
-    def _in_one_kernel(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _in_one_kernel(self, x: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
         """As `grouped_norm`, for contiguous x: (B, N * C, ...) is a view of it."""
-        N, C = self.clips, self.num_features
+        C = self.num_features
         # In the running statistics' type, which under autocast is not the activation's.
         mean = self.running_mean.new_zeros(N * C)
         var = self.running_var.new_zeros(N * C)
@@ -76,6 +79,16 @@ def synchronise(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, ClipwiseBatchNorm3d):
             layer.sync = True
+
+
+def merge_groups(module: nn.Module) -> None:
+    """Batch norms of `module` take their statistics over all B * N clips from now on.
+
+    Their running statistics then move once a step, not N times.
+    """
+    for layer in module.modules():
+        if isinstance(layer, ClipwiseBatchNorm3d):
+            layer.clipwise = False
 
 
 @contextmanager
