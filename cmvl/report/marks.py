@@ -20,7 +20,7 @@ def fill_file(page: Path, table: Callable[[str], str]) -> None:
     page.write_text(fill(page.read_text(), table))
 
 
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """A table whose first column is text and whose others are numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def markdown(head: list[str], rows: list[list[str]], texts: int = 1) -> str:
+    """A table whose first `texts` columns are text and whose others are numbers."""
+    lines = [head, [*["---"] * texts, *["---:"] * (len(head) - texts)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
