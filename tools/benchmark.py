@@ -14,12 +14,10 @@ from pathlib import Path
 from cmvl.benchmarks.ava import evaluator_seconds, window_rates
 from cmvl.benchmarks.data import SIZES, as_text, data_table, memory_growth
 from cmvl.benchmarks.memory import memory_table
-from cmvl.benchmarks.scale import Machine, measured, on_paper
+from cmvl.benchmarks.scale import measured
 from cmvl.benchmarks.train import Work, step_table
 from cmvl.benchmarks.train import as_text as steps_as_text
 from cmvl.benchmarks.views import view_seconds
-from cmvl.config import load_cfg
-from cmvl.report.flops import count as count_operations
 from cmvl.utils.errors import run_tool
 
 
@@ -38,11 +36,10 @@ def main() -> None:
     ava = with_config(subjects, "ava", "rolling window against direct windows; the evaluator")
     ava.add_argument("--keyframes", type=int, default=40)
     ava.add_argument("--detections", type=int, default=100_000, help="for the evaluator")
-    scale = with_config(subjects, "scale", "several processes, measured and calculated")
+    scale = with_config(subjects, "scale", "steps over several processes")
     scale.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], metavar="P")
     scale.add_argument("--videos", type=int, default=2, help="of each process and step")
     scale.add_argument("--steps", type=int, default=10)
-    scale.add_argument("--nodes", type=int, nargs="+", default=[1, 8], help="for the calculation")
     data = subjects.add_parser("data", help="CPU time of getting the clips of a video")
     data.add_argument("--videos", type=Path, default=Path("benchmark_videos"), metavar="DIR")
     data.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
@@ -95,20 +92,10 @@ def show_ava(args: argparse.Namespace) -> None:
 def show_scale(args: argparse.Namespace) -> None:
     rates = measured(args.cfg, args.opts, args.processes, args.videos, args.steps)
     first = rates[args.processes[0], False]
-    print("measured here, videos a second (times the first)")
+    print("videos a second (times the first)")
     for (count, sync), rate in rates.items():
         norms = "BN.SYNC" if sync else "own norms"
         print(f"  {count} processes, {norms:10} {rate:8.3g}  ({rate / first:.2f})")
-    cfg, machine = load_cfg(args.cfg, args.opts), Machine()
-    cost = count_operations(cfg, cfg.DATA.TRAIN_CROP_SIZE)
-    print(f"calculated for {machine}: milliseconds of a step, nothing of it hidden")
-    for nodes in args.nodes:
-        share = on_paper(args.cfg, args.opts, cost.parameters, 1e9 * cost.gflops, nodes, machine)
-        print(
-            f"  {share.gpus} GPUs, {share.videos} videos: compute {share.compute:.0f}, gradients "
-            f"{share.gradients:.2g} ({share.gradient_mb:.0f} MB a GPU), BN.SYNC {share.norms:.2g} "
-            f"({share.norms_mb:.2f} MB); {share.lost:.1f} % of the time"
-        )
 
 
 def show_memory(args: argparse.Namespace) -> None:
