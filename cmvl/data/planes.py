@@ -55,14 +55,15 @@ class Planes:
         return self._whole
 
     def resized(self, window: Window, size: tuple[int, int], scratch: Scratch) -> Picture:
-        """The window resized to (height, width). Both need even numbers for the fast way.
+        """The window resized to (height, width). It needs even numbers for the fast ways.
 
-        It may lie in `scratch`.
+        The picture may lie in `scratch`.
         """
-        if any(number % 2 for number in (*window, *size)):
+        if any(number % 2 for number in window):
             return resized(self.rgb(), window, size)
         full = int(self._frame.color_range) == FULL or self._frame.format.name == "yuvj420p"
-        if int(self._frame.colorspace) in SD and not full:
+        even = not any(number % 2 for number in size)
+        if int(self._frame.colorspace) in SD and not full and even:
             return self._by_opencv(window, size, scratch)
         y, u, v = self._planes
         half = _half(window)
@@ -70,7 +71,7 @@ class Planes:
         return cv2.transform(yuv, rgb_matrix(int(self._frame.colorspace), full))
 
     def _by_opencv(self, window: Window, size: tuple[int, int], scratch: Scratch) -> Picture:
-        """The commonest kind, for which OpenCV has a function; the fastest."""
+        """The commonest kind, for which OpenCV has a function; the fastest. Even numbers only."""
         (h, w), half = size, _half(window)
         yuv = scratch("yuv", (h * 3 // 2, w))
         _resize(self._planes[0], window, size, yuv[:h])
