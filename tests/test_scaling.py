@@ -84,7 +84,7 @@ def test_tables_of_a_config(tool):
     page = PAGE.read_text()
     words = ["--cfg", CM, "--machines", "1", "--within", "30", "--opts", "VIDEO.NUM_CLIPS", "1"]
     data, traffic = (cells(t)[0] for t in tool(*words).strip().split("\n\n"))
-    assert data[0] == traffic[0] == "SLOW_8x8_CM" and data[1] == "1" and traffic[1] == "8"
+    assert data[0] == traffic[0] == CM and data[1] == "1" and traffic[1] == "8"
     more = ["--used", "0.5", "--single", "0.046", "--raw-single", "0.027", "--latency", "1e-4"]
     words += [*more, "--within", "60", "--size", "0.53"]
     data2, traffic2 = (cells(t)[0] for t in tool(*words).strip().split("\n\n"))

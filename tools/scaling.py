@@ -37,7 +37,7 @@ def main() -> None:
     machine = Machine(**{one.name: getattr(args, one.name) for one in fields(Machine)})
     if args.cfg:
         opts = [*args.opts, "TORCHVISION.WEIGHTS", ""]  # shapes suffice
-        nets = {Path(file).stem: measure(load_cfg(file, opts)) for file in args.cfg}
+        nets = {file: measure(load_cfg(file, opts)) for file in args.cfg}
         print(data_table(nets, machine), traffic_table(nets, machine, args.machines), sep="\n\n")
         return
     fill_file(args.page, Scaling(read_ledger(ROOT / "configs" / "paper.yaml"), machine).table)
