@@ -81,6 +81,14 @@ def assert_exact(path, draws=6, opened=open_video):
             assert sorted(k for k, _ in got) == sorted(set(asked.tolist()))
             for k, picture in got:
                 assert np.array_equal(picture, frames[k]), f"frame {k}"
+    # The first reading goes on where finding out the size has stopped.
+    for asked in ([0], [1, 3], range(0, len(frames), 5)):
+        asked = [k for k in asked if k < len(frames)]
+        with opened(path) as video:
+            for k, picture in video.frames(asked):
+                assert np.array_equal(picture, frames[k]), f"frame {k}"
+                asked.remove(k)
+        assert not asked
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,14 +166,35 @@ def test_only_the_needed_packets_are_decoded(tmp_path, monkeypatch):
         sent = []
         real = video._decode
 
-        def spy(packets):
+        def spy(packets, begun):
             packets = list(packets)
             sent.extend(packets)
-            return real(packets)
+            return real(packets, begun)
 
         monkeypatch.setattr(video, "_decode", spy)
         video.read([34, 72])
         assert len(sent) == 5 + 3
+
+
+def test_the_first_frame_is_decoded_once(tmp_path):
+    path = write_video(tmp_path / "a.mp4", pictures(100), options={"g": "100", "bf": "0"})
+    with open_video(path) as video:
+        assert video._begun[0] == 1 and len(video._begun[1]) == 1
+        codec, sent = video._codec, []
+
+        class Counted:
+            def decode(self, packet):
+                sent.append(packet)
+                return codec.decode(packet)
+
+            def flush_buffers(self):
+                codec.flush_buffers()
+
+        video._codec = Counted()
+        video.read([4])
+        assert len(sent) == 4 + 1  # packets 1..4, and the end
+        video.read([4])
+        assert len(sent) == 5 + 5 + 1
 
 
 def test_frames_nobody_refers_to_are_droppable(tmp_path):

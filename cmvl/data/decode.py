@@ -75,6 +75,7 @@ class Video:
         self.times = shown_times(self.packets, container.format.name, self._codec.name)
         self.length_size = nal_length_size(self._codec.name, self._codec.extradata)
         self._reformatter = VideoReformatter()
+        self._begun: tuple[int, list[av.VideoFrame]] = 0, []  # packets fed, frames that came
         self.info = self._inspect(stream)
 
     def frames(
@@ -119,28 +120,39 @@ class Video:
 
     def _inspect(self, stream: Any) -> VideoInfo:
         """Count, and decode the first frame: only it knows the rotation."""
-        frames = 0
         with damage(self.path, "it cannot be decoded"):
-            for frame in self._decode(self.packets):
-                if frames == 0:
-                    self._height, self._width = frame.height, frame.width
-                    self._quarter_turns = round(frame.rotation / 90) % 4
-                    self.bits = max(part.bits for part in frame.format.components)
-                frames += 1
-                if self.times is not None:
-                    break
-        if frames == 0:
+            frame = self._begin()
+            count = sum(1 for _ in self._decode(self.packets)) if self.times is None else None
+        if frame is None:
             raise VideoError(
                 f"{self.path}: expected frames, found none in {len(self.packets)} packets"
             )
+        self._height, self._width = frame.height, frame.width
+        self._quarter_turns = round(frame.rotation / 90) % 4
+        self.bits = max(part.bits for part in frame.format.components)
         size = (self._height, self._width)
         height, width = size[::-1] if self._quarter_turns % 2 else size
-        count = frames if self.times is None else len(self.times)
+        count = len(self.times) if count is None else count
         fps = stream.average_rate or stream.guessed_rate or FALLBACK_FPS
         return VideoInfo(count, float(fps), height, width)
 
-    def _decode(self, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
+    def _begin(self) -> av.VideoFrame | None:
+        """The first frame of the stream; a run from its start goes on from here."""
         self._codec.flush_buffers()
+        for fed, packet in enumerate(self.packets, 1):
+            if frames := self._codec.decode(packet):
+                self._begun = fed, frames
+                return frames[0]
+        return next(iter(self._codec.decode(None)), None)
+
+    def _decode(
+        self, packets: Iterable[av.Packet], begun: Iterable[av.VideoFrame] = ()
+    ) -> Iterator[av.VideoFrame]:
+        """Of a run's packets. `begun`: frames that the decoder has given of it; it goes on."""
+        self._begun = 0, []
+        if not begun:
+            self._codec.flush_buffers()
+        yield from begun
         for packet in packets:
             yield from self._codec.decode(packet)
         yield from self._codec.decode(None)
@@ -160,13 +172,14 @@ class Video:
         What a run cannot give, for damage or a key frame that cannot be entered, is left there.
         """
         for start, stop in runs(self.packets, set(marks), self.length_size):
+            fed, begun = self._begun if start == 0 else (start, [])
             needed = (
                 packet
-                for packet in self.packets[start:stop]
+                for packet in self.packets[fed:stop]
                 if packet.pts in marks or not is_droppable(packet, self.length_size)
             )
             try:
-                for frame in self._decode(needed):
+                for frame in self._decode(needed, begun):
                     if frame.is_corrupt:
                         break
                     if frame.pts in marks:
