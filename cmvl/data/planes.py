@@ -57,9 +57,11 @@ class Planes:
     def resized(self, window: Window, size: tuple[int, int], scratch: Scratch) -> Picture:
         """The window resized to (height, width). It needs even numbers for the fast ways.
 
-        The picture may lie in `scratch`.
+        The whole frame in its own size is had more cheaply, and exactly, without them. The picture
+        may lie in `scratch`.
         """
-        if any(number % 2 for number in window):
+        whole = (0, 0, *size) == window == (0, 0, self._frame.height, self._frame.width)
+        if whole or any(number % 2 for number in window):
             return resized(self.rgb(), window, size)
         full = int(self._frame.color_range) == FULL or self._frame.format.name == "yuvj420p"
         even = not any(number % 2 for number in size)
