@@ -30,11 +30,13 @@ def test_ways_agree(sample, train):
 
 def test_table(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "SIZES", {"340x256": (48, 64)})
-    monkeypatch.setattr(data, "GOPS", (250,))
     monkeypatch.setattr(
         data, "ways", lambda: {"naive": data.floor, "ours": data.ours, "floor": data.floor}
     )
-    rows = data.data_table(tmp_path, ["340x256"], frames=70, seeds=1, repeats=1)
+    selection = data.Selection(["340x256"], ["GOP 250", "prepared"], frames=70, seeds=1, repeats=1)
+    rows = list(data.data_table(tmp_path, selection))
     assert [row["file"] for row in rows] == ["GOP 250"] * 3 + ["prepared"] * 2
-    assert data.as_text(rows).count("\n") == 6
+    assert len(list(data.as_lines(rows))) == 2 + 5
+    one = data.Selection(["340x256"], ["prepared"], ["training, N=5"])
+    assert list(one.cells()) == [("340x256", "prepared", "training, N=5")]
     assert data.memory_growth(tmp_path, 10).startswith("10 opens: ")

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from cmvl.benchmarks.ava import evaluator_seconds, window_rates
-from cmvl.benchmarks.data import SIZES, as_text, data_table, memory_growth
+from cmvl.benchmarks.data import FILES, JOBS, SIZES, Selection, as_lines, data_table, memory_growth
 from cmvl.benchmarks.memory import memory_table
 from cmvl.benchmarks.scale import measured
 from cmvl.benchmarks.train import Work, step_table
@@ -43,19 +43,16 @@ def main() -> None:
     data = subjects.add_parser("data", help="CPU time of getting the clips of a video")
     data.add_argument("--videos", type=Path, default=Path("benchmark_videos"), metavar="DIR")
     data.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
+    data.add_argument("--files", nargs="+", default=list(FILES), choices=FILES)
+    data.add_argument("--jobs", nargs="+", default=list(JOBS), choices=JOBS)
     data.add_argument("--frames", type=int, default=300, help="of every video")
     data.add_argument("--seeds", type=int, default=5, help="draws of the training job")
     data.add_argument("--repeats", type=int, default=3, help="of every draw; the least counts")
     data.add_argument("--opens", type=int, default=0, help="measure memory over so many opens")
     args = parser.parse_args()
-    if args.subject == "data":
-        print(as_text(data_table(args.videos, args.sizes, args.frames, args.seeds, args.repeats)))
-        if args.opens:
-            print(memory_growth(args.videos, args.opens))
-        return
     {
         "memory": show_memory, "train": show_train, "test": show_test, "ava": show_ava,
-        "scale": show_scale,
+        "scale": show_scale, "data": show_data,
     }[args.subject](args)  # fmt: skip
 
 
@@ -64,6 +61,16 @@ def with_config(subjects, name: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--cfg", required=True, metavar="FILE")
     parser.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     return parser
+
+
+def show_data(args: argparse.Namespace) -> None:
+    selection = Selection(
+        args.sizes, args.files, args.jobs, args.frames, args.seeds, repeats=args.repeats
+    )
+    for line in as_lines(data_table(args.videos, selection)):
+        print(line, flush=True)
+    if args.opens:
+        print(memory_growth(args.videos, args.opens))
 
 
 def show_train(args: argparse.Namespace) -> None:

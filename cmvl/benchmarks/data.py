@@ -6,10 +6,11 @@ for each video the mean over draws of the least of several interleaved repeats.
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import av
@@ -29,9 +30,9 @@ from cmvl.data.transforms import EvalTransform, TrainTransform, Transform, View
 from cmvl.utils.errors import DataError
 
 SIZES = {"340x256": (256, 340), "1280x720": (720, 1280)}
-GOPS = (12, 30, 250)
 JOBS = {"training, N=1": 1, "training, N=5": 5, "test, 10 x 3": 0}  # clips of a training video
-PREPARED = Encoding().options()  # what tools/prepare_data.py writes
+FILES = {f"GOP {gop}": {"g": str(gop)} for gop in (12, 30, 250)}  # encoders' options
+FILES["prepared"] = Encoding().options()  # what tools/prepare_data.py writes
 SEEK_MARGIN = 1024  # ticks by which PySlowFast seeks too early
 MEAN, STD = torch.full((3,), 0.45), torch.full((3,), 0.225)
 
@@ -151,41 +152,52 @@ def cpu_ms(
     return dict(zip(chosen, (1000 * least.mean(axis=1)).tolist(), strict=True))
 
 
-def data_table(
-    folder: Path, sizes: Sequence[str], frames: int, seeds: int, repeats: int, test_seeds: int = 1
-) -> list[dict]:
+@dataclass(frozen=True)
+class Selection:
+    """What is measured: sizes, files and jobs by name, frames of a video, draws and repeats."""
+
+    sizes: Sequence[str] = tuple(SIZES)
+    files: Sequence[str] = tuple(FILES)
+    jobs: Sequence[str] = tuple(JOBS)
+    frames: int = 300
+    seeds: int = 5
+    test_seeds: int = 1
+    repeats: int = 3
+
+    def cells(self) -> Iterator[tuple[str, str, str]]:
+        """(size, file, job); the test job is one of files as they are found."""
+        for size, file, job in product(self.sizes, self.files, self.jobs):
+            if JOBS[job] or file == "GOP 250":
+                yield size, file, job
+
+    def draws(self, size: str, job: str) -> list[Job]:
+        seeds = self.seeds if JOBS[job] else self.test_seeds
+        return [draw_job(JOBS[job], *SIZES[size], self.frames, seed) for seed in range(seeds)]
+
+
+def data_table(folder: Path, selection: Selection) -> Iterator[dict]:
     """Rows (job, size, file, CPU ms of every way) over generated files in `folder`."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    rows = []
-    for size in sizes:
-        height, width = SIZES[size]
-        files = {f"GOP {gop}": {"g": str(gop)} for gop in GOPS} | {"prepared": PREPARED}
-        for name, options in files.items():
-            path = folder / f"{size}_{name.replace(' ', '')}.mp4"
-            write_sample(path, height, width, frames, options=options)
-            for job, clips in JOBS.items():
-                if not clips and name != "GOP 250":
-                    continue
-                draws = range(seeds if clips else test_seeds)
-                jobs = [draw_job(clips, height, width, frames, seed) for seed in draws]
-                times = cpu_ms(str(path), jobs, ways(), repeats)
-                mib = path.stat().st_size / 2**20
-                rows.append({"job": job, "size": size, "file": name, "MiB": mib, **times})
-    return rows
+    for size, file, job in selection.cells():
+        path = folder / f"{size}_{file.replace(' ', '')}.mp4"
+        write_sample(path, *SIZES[size], selection.frames, options=FILES[file])
+        times = cpu_ms(str(path), selection.draws(size, job), ways(), selection.repeats)
+        mib = path.stat().st_size / 2**20
+        yield {"job": job, "size": size, "file": file, "MiB": mib, **times}
 
 
-def as_text(rows: Sequence[dict]) -> str:
-    """A Markdown table; `x` is how many times cheaper ours is than the naive way."""
+def as_lines(rows: Iterable[dict]) -> Iterator[str]:
+    """Those of a Markdown table, as the rows come."""
     names = list(ways())
     head = ["job", "size", "file", "MiB", *names, "naive / ours", "ours / floor"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
     for row in rows:
         times = [f"{row[name]:.0f}" for name in names]
         ratios = [f"{row['naive'] / row['ours']:.1f}", f"{row['ours'] / row['floor']:.2f}"]
         cells = [row["job"], row["size"], row["file"], f"{row['MiB']:.2f}", *times, *ratios]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        yield "| " + " | ".join(cells) + " |"
 
 
 def memory_growth(folder: Path, opens: int) -> str:
