@@ -1,16 +1,18 @@
 """The study: one cell in miniature, what is run again and what not, the page from the results."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import simplejson
 
-from cmvl.data.demo import write_demo
 from cmvl.report.ledger import read_ledger
 from cmvl.report.marks import MARK, fill
 from cmvl.report.study import Cell, read_results, read_study
+from cmvl.report.study_figures import DESIGNS, plot_designs
 from cmvl.report.study_page import listing, render
-from cmvl.report.study_run import DATA, Job, jobs, load_job, run_study
+from cmvl.report.study_run import Job, jobs, load_job, run_study, write_sets
 from cmvl.utils.errors import ConfigError, UserError
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +28,8 @@ SHORT = (
 def folder(tmp_path_factory):
     """A study of a few videos in which a cell and its start have run."""
     out = tmp_path_factory.mktemp("study")
-    write_demo(out / DATA, train=10, val=2, test=4, workers=1, preset="cue")
+    few = {"preset": "cue", "train": 10, "val": 2, "test": 4, "workers": 1}
+    write_sets(replace(STUDY, sets={"all": few}), [STUDY.cells["cm"]], out)
     wanted = [job for job in jobs(STUDY, STUDY.cells_of(STUDY.select(["2a"])), [0])]
     wanted = [job for job in wanted if job.cell.name in ("paints", "cm")]
     said = []
@@ -82,8 +85,9 @@ def test_every_cell_trains_as_the_others(cell):
     cfg = load_job(STUDY, Job(Cell(cell.name, cell.config, cell.opts, start=""), 0), Path())
     clips = 1 if cfg.VIDEO.STRATEGY == "multi_iteration" else cfg.VIDEO.NUM_CLIPS
     assert cfg.TRAIN.BATCH_SIZE == 16 * clips
-    rate = 0.1 if not cell.start else 0.04  # of stage one, and of all others
-    assert cfg.SOLVER.BASE_LR / clips == pytest.approx(rate)
+    if cell.start:  # stage one is each net's own
+        rate = 0.1 if cell.data == "demo/relation" else 0.04
+        assert cfg.SOLVER.BASE_LR / clips == pytest.approx(rate)
 
 
 def line(cell, seed, top1):
@@ -114,18 +118,41 @@ def test_the_page_shows_the_results():
     assert sorted(key for _, key, _ in MARK.findall(text)) == sorted(STUDY.tables)
 
 
+def test_figure_5_has_a_panel_for_each_number_of_videos():
+    """Lines are means over seeds, bands reach from the least to the largest seed."""
+    cells = [cell for panel in DESIGNS.values() for cell in panel]
+    seeds = [
+        {"train": [[0.5, 30], [1, 50]], "val": [[1, 60]]},
+        {"train": [[1, 20]], "val": [[1, 80]]},
+    ]
+    axes = plot_designs(STUDY, [{"cell": c, **s} for c in cells for s in seeds]).axes
+    assert [len(a.lines) for a in axes] == [4, 4]
+    for line in axes[1].lines:
+        (mean,) = line.get_ydata()
+        assert mean == (30 if "training" in line.get_label() else 70)
+    band = axes[1].collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == (60, 80)
+
+
 def test_listing_counts_what_is_done():
     tables = STUDY.select(["2e"])
     wanted = jobs(STUDY, STUDY.cells_of(tables), [0, 1])
     text = listing(tables, wanted, [line("cm", 1, 60.0)])
     assert re.search(r"batch reduction +cm +1 of 2$", text, re.M)
-    assert text.endswith("1 of 6 runs are done")
+    assert text.endswith("1 of 8 runs are done")
+
+
+def test_the_last_line_of_a_run_counts(tmp_path):
+    file = tmp_path / "results.jsonl"
+    lines = [line("cm", 0, 50.0), line("cm", 1, 55.0), line("cm", 0, 60.0)]
+    file.write_text("".join(simplejson.dumps(each) + "\n" for each in lines))
+    assert [(r["seed"], r["top1"]) for r in read_results(file)] == [(0, 60.0), (1, 55.0)]
 
 
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(ConfigError, match="no table '9'; the study has 2a, 2b"):
         STUDY.select(["9"])
     file = tmp_path / "results.jsonl"
-    file.write_text('{"cell": "cm"}\n{"cell"\n')
+    file.write_text('{"cell": "cm", "seed": 0}\n{"cell"\n')
     with pytest.raises(UserError, match=r"results.jsonl:2: not a line of results"):
         read_results(file)

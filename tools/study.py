@@ -9,11 +9,10 @@ python tools/study.py --page
 import argparse
 from pathlib import Path
 
-from cmvl.data.demo import write_demo
 from cmvl.report.ledger import read_ledger
 from cmvl.report.study import read_results, read_study
 from cmvl.report.study_page import listing, write_page
-from cmvl.report.study_run import DATA, jobs, run_study
+from cmvl.report.study_run import jobs, run_study, write_sets
 from cmvl.utils.errors import run_tool
 
 ROOT = Path(__file__).parent.parent
@@ -31,19 +30,18 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="tables, cells and what is done")
     parser.add_argument("--page", action="store_true", help="tables and figures into the page")
     parser.add_argument("--opts", nargs="*", default=[], help="config overrides, KEY VALUE pairs")
-    for split, number in (("train", 480), ("val", 100), ("test", 200)):
-        parser.add_argument(f"--{split}", type=int, default=number, help=f"{split} videos")
     args = parser.parse_args()
     study = read_study(CONFIGS / "study.yaml", read_ledger(CONFIGS / "paper.yaml"))
     tables = study.select(args.only)
-    wanted = jobs(study, study.cells_of(tables), args.seeds)
+    cells = study.cells_of(tables)
+    wanted = jobs(study, cells, args.seeds)
     if args.list:
         print(listing(tables, wanted, read_results(args.results)))
     elif args.page:
         for written in write_page(study, read_results(args.results), PAGE):
             print(written)
     else:
-        write_demo(args.out / DATA, args.train, args.val, args.test, preset="cue")
+        write_sets(study, cells, args.out)
         run_study(study, wanted, args.out, args.results, args.opts)
 
 

@@ -21,7 +21,7 @@ class Cell:
     name: str
     config: str = "demo/STUDY"
     opts: tuple[str, ...] = ()
-    data: str = "cue"
+    data: str = "all/cue"  # set, and a task of its preset
     start: str = "paints"  # "": from scratch
 
 
@@ -44,6 +44,7 @@ class Table:
 @dataclass(frozen=True)
 class Study:
     configs: Path
+    sets: Mapping[str, Mapping[str, Any]]  # arguments of `write_demo`
     cells: Mapping[str, Cell]
     tables: Mapping[str, Table]
 
@@ -78,7 +79,7 @@ def read_study(file: Path, ledger: Ledger) -> Study:
         printed = {r.name: r.paper for r in ledger.tables[key].rows} if key in ledger.tables else {}
         rows = tuple(_row(printed, **row) for row in table["rows"])
         tables[key] = Table(key, table["title"], rows)
-    return Study(file.parent, cells, tables)
+    return Study(file.parent, content["sets"], cells, tables)
 
 
 def _cell(name: str, opts: Mapping[str, Any] | None = None, **fields: str) -> Cell:
@@ -92,12 +93,16 @@ def _row(printed: Mapping[str, float | None], name: str, cell: str, **fields: st
 
 
 def read_results(file: Path) -> list[Line]:
-    """Of the file's lines; none if there is no such file."""
+    """Of the file's lines; none if there is no such file.
+
+    Where a cell was run again with the same seed, its last line counts.
+    """
     lines = file.read_text().splitlines() if file.is_file() else []
-    found = []
+    found = {}
     for number, text in enumerate(lines, 1):
         try:
-            found.append(simplejson.loads(text))
+            line = simplejson.loads(text)
         except simplejson.JSONDecodeError as error:
             raise UserError(f"{file}:{number}: not a line of results: {text[:60]!r}") from error
-    return found
+        found[line["cell"], line["seed"]] = line
+    return list(found.values())

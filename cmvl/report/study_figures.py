@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import chain
 from math import ceil
 from statistics import mean
 
@@ -12,7 +11,10 @@ from cmvl.evaluation.positions import plot_positions
 from cmvl.report.study import Line, Study
 from cmvl.utils.drawing import COLOURS, finish
 
-DESIGNS = {"nomemory": "no memory", "residual_long": "CM (residual)", "cm_long": "CM (gating)"}
+DESIGNS = {  # of Figure 5, by panel
+    "480 training videos": {"residual_long": "CM (residual)", "cm_long": "CM (gating)"},
+    "120 training videos": {"residual_few": "CM (residual)", "cm_few": "CM (gating)"},
+}
 
 
 def plot_clip_counts(study: Study, results: Sequence[Line]) -> Figure:
@@ -40,21 +42,32 @@ def plot_places(study: Study, results: Sequence[Line]) -> Figure:
         row.name: [r["by_position"] for r in _runs(results, row.cell)]
         for row in study.tables["fig3"].rows
     }
-    return plot_positions({name: seeds for name, seeds in curves.items() if seeds})
+    figure = plot_positions({name: seeds for name, seeds in curves.items() if seeds})
+    figure.axes[0].legend(frameon=False, ncols=len(curves), loc="lower left", bbox_to_anchor=(0, 1))
+    return figure
 
 
 def plot_designs(study: Study, results: Sequence[Line]) -> Figure:
-    """Figure 5: errors of videos in training (dashed) and validation (solid), means over seeds."""
-    figure = Figure(figsize=(6.4, 4.2), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    for (cell, name), colour in zip(DESIGNS.items(), COLOURS, strict=False):
-        runs = _runs(results, cell)
-        for key, style, what in (("val", "o-", "validation"), ("train", "--", "training")):
-            x, y = _curve([r[key] for r in runs])
-            axes.plot(x, y, style, markersize=3, color=colour, label=f"{name}, {what}")
-    axes.set(xlabel="epoch", ylabel="error of videos (%)")
-    finish(axes)
-    axes.legend(frameon=False, fontsize=8)
+    """Figure 5: errors of videos in training (dashed) and validation (solid).
+
+    Lines are means over seeds, bands their range.
+    """
+    figure = Figure(figsize=(9.2, 4.2), dpi=110, layout="constrained")
+    for axes, (title, cells) in zip(
+        figure.subplots(1, 2, sharey=True), DESIGNS.items(), strict=True
+    ):
+        for (cell, name), colour in zip(cells.items(), COLOURS[1:], strict=False):
+            runs = _runs(results, cell)
+            for key, style, what in (("val", "o-", "validation"), ("train", "--", "training")):
+                x, seeds = _curves([r[key] for r in runs])
+                y = [mean(values) for values in seeds]
+                axes.plot(x, y, style, markersize=3, color=colour, label=f"{name}, {what}")
+                low, high = [min(v) for v in seeds], [max(v) for v in seeds]
+                axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.set(xlabel="epoch", title=title)
+        finish(axes)
+    figure.axes[0].set_ylabel("error of videos (%)")
+    figure.axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -62,12 +75,16 @@ def _runs(results: Sequence[Line], cell: str) -> list[Line]:
     return [line for line in results if line["cell"] == cell]
 
 
-def _curve(seeds: Sequence[Sequence[Sequence[float]]]) -> tuple[list[int], list[float]]:
-    """The means over seeds and over each epoch of points (epoch, value), at the epochs' ends."""
-    epochs: dict[int, list[float]] = defaultdict(list)
-    for when, value in chain(*seeds):
-        epochs[ceil(when)].append(value)
-    return list(epochs), [mean(values) for values in epochs.values()]
+def _curves(seeds: Sequence[Sequence[Sequence[float]]]) -> tuple[list[int], list[list[float]]]:
+    """Of each seed's points (epoch, value): the ends of epochs, all seeds' means there."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for points in seeds:
+        epochs: dict[int, list[float]] = defaultdict(list)
+        for when, value in points:
+            epochs[ceil(when)].append(value)
+        for epoch, values in epochs.items():
+            found[epoch].append(mean(values))
+    return list(found), list(found.values())
 
 
 FIGURES = {"fig3": plot_clip_counts, "fig4": plot_places, "fig5": plot_designs}

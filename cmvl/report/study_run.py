@@ -13,12 +13,13 @@ from fvcore.common.config import CfgNode
 
 from cmvl.checkpoint import find_last
 from cmvl.config import load_cfg
+from cmvl.data.demo import write_demo
 from cmvl.engine.test import Result, test
 from cmvl.engine.train import train
 from cmvl.report.runs import read_run
 from cmvl.report.study import Cell, Line, Study, read_results
 
-DATA = "data"  # the demo's preset "cue", below the folder of the study
+DATA = "data"  # the sets, below the folder of the study
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Job:
 def jobs(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> list[Job]:
     """Seed after seed, so that an interrupted study has whole comparisons."""
     return [Job(cell, seed) for seed in seeds for cell in cells]
+
+
+def write_sets(study: Study, cells: Sequence[Cell], out: Path) -> None:
+    """The videos of the sets that `cells` train on; what is there stays."""
+    for name in dict.fromkeys(cell.data.split("/")[0] for cell in cells):
+        write_demo(out / DATA / name, **study.sets[name])
 
 
 def run_study(
