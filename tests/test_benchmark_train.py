@@ -1,32 +1,47 @@
 """The benchmark of a training step on tiny nets; its peer is the same net, where it is there."""
 
+import math
+
 import pytest
 import torch
 
-from cmvl.benchmarks import train
-from cmvl.benchmarks.train import OURS, Work, as_text, our_step, step_table
+from cmvl.benchmarks import step, train
+from cmvl.benchmarks.memory import memory_table
+from cmvl.benchmarks.step import Work, our_step, peer, peers_step
+from cmvl.benchmarks.train import OURS, WAYS, as_text, step_table, where_time_goes
 
 TINY = (
     *("NUM_GPUS", "0", "RESNET.WIDTH_PER_GROUP", "8", "DATA.TRAIN_CROP_SIZE", "32"),
     *("RESNET.DEPTH", "18", "MODEL.NUM_CLASSES", "5"),
 )
 WORK = Work("configs/K400/SLOW_8x8_CM.yaml", TINY, 2, 2)
+PEAKS = {"batch_reduction": 30.0, "multi_iteration": 10.0}
 
 
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
-
-
-def test_table(monkeypatch):
-    peaks = {"batch_reduction": 30.0, "multi_iteration": 10.0}
     monkeypatch.setattr(train, "find_spec", lambda name: None)
-    monkeypatch.setattr(train, "fresh_peak", lambda file, opts, strategy, N, v: peaks[strategy])
-    rows = step_table(WORK, repeats=1)
-    assert [row["cell"] for row in rows] == list(OURS)
-    assert [row["MiB"] for row in rows] == [30.0, 30.0, 10.0]
-    assert rows[0]["ratio"] == 1 and all(row["ms"] > 0 for row in rows)
-    assert as_text(rows).count("\n") == 4 and "| memory, multi-iteration |" in as_text(rows)
+
+
+@pytest.fixture
+def peaks(monkeypatch):
+    """Without a process for each."""
+    of = lambda work, changes: PEAKS[work.cfg(changes).VIDEO.STRATEGY]  # noqa: E731
+    monkeypatch.setattr(train, "added_mib", of)
+
+
+def test_table(peaks):
+    ways = ["float32", "bfloat16+channels_last"]
+    rows = step_table(WORK, ways, repeats=1, flops=lambda cfg: 1e9)
+    assert [(row["way"], row["cell"]) for row in rows] == [(w, c) for w in ways for c in OURS]
+    assert [row["MiB"] for row in rows] == [30.0, 30.0, 10.0] * 2
+    assert rows[0]["ratio"] == rows[3]["ratio"] == 1
+    for row in rows:
+        assert math.isclose(row["ms"] * row["clips"], 1000)
+        assert math.isclose(row["tflops"], 3e9 * row["clips"] / 1e12) and row["share"] > 0
+    text = as_text(rows)
+    assert text.count("\n") == 7 and "| float32 | memory, multi-iteration |" in text
 
 
 def test_cells_are_what_they_are_called():
@@ -39,12 +54,59 @@ def test_cells_are_what_they_are_called():
     ]
 
 
-def test_a_step_makes_gradients(monkeypatch):
-    made = []
-    build = train.build_model
-    monkeypatch.setattr(train, "build_model", lambda *a: made.append(build(*a)) or made[-1])
-    our_step(WORK, ())()
+def test_ways_are_what_they_are_called():
+    for name, changes in WAYS.items():
+        model = WORK.cfg(changes).MODEL
+        assert model.COMPILE == ("compile" in name)
+        assert model.CHANNELS_LAST == ("channels_last" in name)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The models that steps are made of."""
+    models, build = [], step.build_model
+    monkeypatch.setattr(step, "build_model", lambda *a: models.append(build(*a)) or models[-1])
+    return models
+
+
+def test_a_step_makes_gradients(made):
+    our_step(WORK)()
     assert all(p.grad is not None for p in made[0].parameters())
+
+
+def test_a_step_is_computed_as_the_way_says(made, monkeypatch):
+    dtypes = []
+    monkeypatch.setattr(torch.nn.Linear, "forward", spy(torch.nn.Linear.forward, dtypes))
+    our_step(WORK, WAYS["bfloat16+channels_last"])()
+    weight = next(m for m in made[0].modules() if isinstance(m, torch.nn.Conv3d)).weight
+    assert weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.bfloat16 in dtypes
+    dtypes.clear()
+    our_step(WORK, WAYS["float32"])()
+    assert set(dtypes) == {torch.float32}
+
+
+def spy(forward, dtypes):
+    def spying(self, x):
+        y = forward(self, x)
+        dtypes.append(y.dtype)
+        return y
+
+    return spying
+
+
+def test_peak_of_a_process_of_its_own():
+    """Two measurements do not see each other's peak."""
+    work = Work(WORK.file, (*TINY, "DATA.TRAIN_CROP_SIZE", "64"), 2, 2)
+    table = memory_table(work.file, work.opts, [8, 1], videos=2)
+    assert list(table) == ["batch_reduction", "multi_iteration"]
+    assert table["batch_reduction"][8] > table["batch_reduction"][1] > 0
+
+
+def test_where_time_goes():
+    text = where_time_goes(WORK, "float32", rows=5)
+    assert text.startswith("float32, with memory:\n") and text.count("\n") == 5
+    assert "convolution" in text
 
 
 @pytest.mark.parametrize("name", ["SLOW_8x8", "SLOWFAST_8x8"])
@@ -53,7 +115,7 @@ def test_the_peer_is_the_same_net(name):
     pytest.importorskip("pytorchvideo")
     opts = ("NUM_GPUS", "0", "DATA.TRAIN_CROP_SIZE", "32", "DATA.NUM_FRAMES", "8")
     work = Work(f"configs/K400/{name}.yaml", opts, 1, 2)
-    ours = train.build_model(work.cfg(), train.find_task("classification").head)
-    peers = train.peer(work)
+    ours = step.build_model(work.cfg(), step.find_task("classification").head)
+    peers = peer(work.cfg())
     assert sum(map(torch.numel, ours.parameters())) == sum(map(torch.numel, peers.parameters()))
-    train.peers_step(work)()
+    peers_step(work)()

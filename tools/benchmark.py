@@ -11,13 +11,16 @@ python tools/benchmark.py ava --cfg configs/AVA/SLOWFAST_4x16_V22_CM.yaml
 import argparse
 from pathlib import Path
 
+from fvcore.common.config import CfgNode
+
 from cmvl.benchmarks.ava import evaluator_seconds, window_rates
 from cmvl.benchmarks.data import FILES, JOBS, SIZES, Selection, as_lines, data_table, memory_growth
 from cmvl.benchmarks.memory import memory_table
 from cmvl.benchmarks.scale import measured
-from cmvl.benchmarks.train import Work, step_table
-from cmvl.benchmarks.train import as_text as steps_as_text
+from cmvl.benchmarks.step import Work
+from cmvl.benchmarks.train import WAYS, as_text, step_table, where_time_goes
 from cmvl.benchmarks.views import view_seconds
+from cmvl.report.flops import count
 from cmvl.utils.errors import run_tool
 
 
@@ -31,6 +34,8 @@ def main() -> None:
     train.add_argument("--videos", type=int, default=2, help="videos of the step")
     train.add_argument("--clips", type=int, default=2, metavar="N")
     train.add_argument("--repeats", type=int, default=3, help="of every step; the least counts")
+    train.add_argument("--ways", nargs="+", default=["configured"], choices=WAYS)
+    train.add_argument("--profile", action="store_true", help="show where the time goes")
     test = with_config(subjects, "test", "a video's test in all its views")
     test.add_argument("--repeats", type=int, default=3, help="the least counts")
     ava = with_config(subjects, "ava", "rolling window against direct windows; the evaluator")
@@ -75,7 +80,15 @@ def show_data(args: argparse.Namespace) -> None:
 
 def show_train(args: argparse.Namespace) -> None:
     work = Work(args.cfg, tuple(args.opts), args.videos, args.clips)
-    print(steps_as_text(step_table(work, args.repeats)))
+    print(as_text(step_table(work, args.ways, args.repeats, forward_flops)))
+    if args.profile:
+        for way in args.ways:
+            print(where_time_goes(work, way))
+
+
+def forward_flops(cfg: CfgNode) -> float:
+    """Of one clip at the training crop, two a multiply-add."""
+    return 2e9 * count(cfg, cfg.DATA.TRAIN_CROP_SIZE).gflops
 
 
 def show_test(args: argparse.Namespace) -> None:
@@ -100,9 +113,9 @@ def show_scale(args: argparse.Namespace) -> None:
     rates = measured(args.cfg, args.opts, args.processes, args.videos, args.steps)
     first = rates[args.processes[0], False]
     print("videos a second (times the first)")
-    for (count, sync), rate in rates.items():
+    for (processes, sync), rate in rates.items():
         norms = "BN.SYNC" if sync else "own norms"
-        print(f"  {count} processes, {norms:10} {rate:8.3g}  ({rate / first:.2f})")
+        print(f"  {processes} processes, {norms:10} {rate:8.3g}  ({rate / first:.2f})")
 
 
 def show_memory(args: argparse.Namespace) -> None:

@@ -1,154 +1,133 @@
 """Time and memory of a training step: without and with the memory, both strategies, a peer."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 
 import torch
-import torch.nn.functional as F
 from fvcore.common.config import CfgNode
-from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
-from cmvl.benchmarks.memory import fresh_peak
-from cmvl.config import load_cfg
-from cmvl.model import build_model
-from cmvl.tasks import find_task
+from cmvl.benchmarks.step import (
+    Step,
+    Work,
+    added_mib,
+    our_step,
+    peers_step,
+    precision_of,
+    seconds_of,
+)
 
-BARE = "no memory"
+BARE, MEMORY, PEER = "no memory", "memory", "pytorchvideo"
 OURS = {  # what is changed in the config
     BARE: ("MEMORY.INTERACTION", "NoMemory"),
-    "memory": (),
+    MEMORY: (),
     "memory, multi-iteration": ("VIDEO.STRATEGY", "multi_iteration"),
 }
-PEER = "pytorchvideo"
-MEAN, STD = 0.45, 0.225
+HALF = ("TRAIN.PRECISION", "bfloat16")
+LAST, COMPILED = ("MODEL.CHANNELS_LAST", "True"), ("MODEL.COMPILE", "True")
+WAYS = {  # of computing
+    "configured": (),
+    "float32": ("TRAIN.PRECISION", "float32", "MODEL.TF32", "False"),
+    "tf32": ("TRAIN.PRECISION", "float32", "MODEL.TF32", "True"),
+    "bfloat16": HALF,
+    "bfloat16+channels_last": HALF + LAST,
+    "bfloat16+compile": HALF + COMPILED,
+    "bfloat16+channels_last+compile": HALF + LAST + COMPILED,
+}
+WARM_UP = 1  # steps that do not count; the first compiles
+MATRIX = {"cpu": 1024, "cuda": 8192}  # side of those that measure the ceiling
+BACKWARD = 2  # forward passes
 
 
-@dataclass(frozen=True)
-class Work:
-    """A step's input: `videos` x `clips` of the config's size, and its device."""
+def step_table(
+    work: Work, ways: Sequence[str], repeats: int, flops: Callable[[CfgNode], float]
+) -> list[dict]:
+    """Rows: way, cell, milliseconds a clip, that against the way's first row, clips a second,
+    TFLOP/s of the model's forward and backward, their share of what matrices reach, MiB that a
+    step adds.
 
-    file: str
-    opts: tuple[str, ...]
-    videos: int
-    clips: int
-
-    def cfg(self, changes: Sequence[str] = ()) -> CfgNode:
-        pairs = ["VIDEO.NUM_CLIPS", str(self.clips), "VIDEO.STRATEGY", "batch_reduction"]
-        return load_cfg(self.file, [*pairs, *self.opts, *changes])
-
-
-def step_table(work: Work, repeats: int) -> list[dict]:
-    """Rows: cell, milliseconds a clip, that against the first row, MiB that a step adds.
-
-    Forward and backward of the same clips; the least of several interleaved repeats, after one
-    that does not count. On a CPU it is the processor's time, which other jobs disturb least.
+    All take the same clips; the least of several interleaved repeats counts. On a CPU it is the
+    processor's time, which other jobs disturb least. `flops`: of one clip's forward pass.
     """
-    # First, while this process is small: a new one starts with its parent's peak.
-    peaks = {name: _peak(work, changes) for name, changes in OURS.items()}
-    steps = {name: our_step(work, changes) for name, changes in OURS.items()}
-    if find_spec(PEER):
-        steps[PEER] = peers_step(work)
-    device = _device(work)
+    peaks = {(way, name): _peak(work, way, name) for way in ways for name in OURS}
+    steps = {(way, name): step for way in ways for name, step in steps_of(work, way).items()}
     least = dict.fromkeys(steps, float("inf"))
-    for repeat in range(repeats + 1):
-        for name, step in steps.items():
-            seconds = seconds_of(step, device)
-            least[name] = min(least[name], seconds) if repeat else least[name]
-    clips = work.videos * work.clips
-    return [
-        {
-            "cell": name,
-            "ms": 1000 * seconds / clips,
-            "ratio": seconds / least[BARE],
-            "MiB": peaks.get(name),  # of the peer not measured
-        }
-        for name, seconds in least.items()
-    ]
+    for repeat in range(WARM_UP + repeats):
+        for key, step in steps.items():
+            seconds = seconds_of(step, work.device)
+            least[key] = min(least[key], seconds) if repeat >= WARM_UP else least[key]
+    rows = []
+    for (way, name), seconds in least.items():
+        rate = work.videos * work.clips / seconds
+        cfg = work.cfg((*WAYS[way], *OURS.get(name, OURS[BARE])))
+        reached = (1 + BACKWARD) * flops(cfg) * rate
+        rows.append(
+            {
+                "way": way,
+                "cell": name,
+                "ms": 1000 / rate,
+                "ratio": seconds / least[way, BARE],
+                "clips": rate,
+                "tflops": reached / 1e12,
+                "share": reached / matrix_rate(work, way),
+                "MiB": peaks.get((way, name)),
+            }
+        )
+    return rows
 
 
-def our_step(work: Work, changes: Sequence[str]) -> Callable[[], None]:
-    cfg, device = work.cfg(changes), _device(work)
-    task = find_task(cfg.TASK)
-    model, loss = build_model(cfg, task.head).to(device).train(), task.loss(cfg)
-    clips, labels = _input(work)
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        loss(model(clips), labels)["loss"].backward()
-
-    return step
+def steps_of(work: Work, way: str) -> dict[str, Step]:
+    steps = {name: our_step(work, (*WAYS[way], *changes)) for name, changes in OURS.items()}
+    if find_spec(PEER):
+        steps[PEER] = peers_step(work, (*WAYS[way], *OURS[BARE]))
+    return steps
 
 
-def peers_step(work: Work) -> Callable[[], None]:
-    """The same net of pytorchvideo, on clips of floats that it takes as it gets them."""
-    model = peer(work).to(_device(work)).train()
-    clips, labels = _input(work)
-    flat = ((clips.flatten(0, 1).float() / 255) - MEAN) / STD
-    labels = labels.repeat_interleave(work.clips)
-    cfg = work.cfg()
-    frames: Tensor | list[Tensor] = flat
-    if cfg.MODEL.BACKBONE == "SlowFast":
-        frames = [flat[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(), flat]
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        # It pools inside its pathways and keeps those it is given in a list of its own.
-        given = list(frames) if isinstance(frames, list) else frames
-        F.cross_entropy(model(given), labels).backward()
-
-    return step
+def _peak(work: Work, way: str, name: str) -> float | None:
+    """Not of a compiled step on a CPU: there the compiler's memory is the process's too."""
+    if work.device.type == "cpu" and work.cfg(WAYS[way]).MODEL.COMPILE:
+        return None
+    return added_mib(work, (*WAYS[way], *OURS[name]))
 
 
-def peer(work: Work) -> nn.Module:
-    """pytorchvideo's Slow-only or SlowFast of the config's depth, for its size of crop."""
-    from pytorchvideo.models.resnet import create_resnet
-    from pytorchvideo.models.slowfast import create_slowfast
-
-    cfg = work.cfg()
-    side, T = -(-cfg.DATA.TRAIN_CROP_SIZE // 32), cfg.DATA.NUM_FRAMES
-    sizes = {"model_depth": cfg.RESNET.DEPTH, "model_num_class": cfg.MODEL.NUM_CLASSES}
-    if cfg.MODEL.BACKBONE == "SlowFast":
-        pools = ((T // cfg.SLOWFAST.ALPHA, side, side), (T, side, side))
-        return create_slowfast(head_pool_kernel_sizes=pools, **sizes)
-    return create_resnet(
-        stem_conv_kernel_size=(1, 7, 7), head_pool_kernel_size=(T, side, side), **sizes
-    )
-
-
-def _input(work: Work) -> tuple[Tensor, Tensor]:
-    cfg, device = work.cfg(), _device(work)
-    side = cfg.DATA.TRAIN_CROP_SIZE
-    shape = (work.videos, work.clips, 3, cfg.DATA.NUM_FRAMES, side, side)
-    torch.manual_seed(0)
-    clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    return clips, torch.zeros(work.videos, dtype=torch.int64, device=device)
-
-
-def _device(work: Work) -> torch.device:
-    return torch.device("cuda" if work.cfg().NUM_GPUS else "cpu")
-
-
-def seconds_of(step: Callable[[], object], device: torch.device) -> float:
-    """On a CPU the processor's time, which other jobs disturb least."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    start = clock()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return clock() - start
-
-
-def _peak(work: Work, changes: Sequence[str]) -> float:
-    strategy = work.cfg(changes).VIDEO.STRATEGY
-    return fresh_peak(work.file, (*work.opts, *changes), strategy, work.clips, work.videos)
+def matrix_rate(work: Work, way: str, repeats: int = 5) -> float:
+    """FLOPs a second of a product of large matrices in the way's numbers: the ceiling."""
+    cfg, side = work.cfg(WAYS[way]), MATRIX[work.device.type]
+    dtype = precision_of(work, cfg).half or torch.float32
+    a = torch.randn(side, side, device=work.device, dtype=dtype)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = cfg.MODEL.TF32
+    try:
+        least = min(seconds_of(lambda: a @ a, work.device) for _ in range(WARM_UP + repeats))
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    return 2 * side**3 / least
 
 
 def as_text(rows: Sequence[dict]) -> str:
     """A Markdown table."""
-    lines = ["| | ms a clip | / no memory | MiB of a step |", "|---|---|---|---|"]
+    head = "way,,ms a clip,/ no memory,clips/s,TFLOP/s,of matrices',MiB of a step".split(",")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         peak = "" if row["MiB"] is None else f"{row['MiB']:.0f}"
-        lines.append(f"| {row['cell']} | {row['ms']:.0f} | {row['ratio']:.3f} | {peak} |")
+        cells = [row["way"], row["cell"], f"{row['ms']:.4g}", f"{row['ratio']:.3f}"]
+        cells += [f"{row['clips']:.3g}", f"{row['tflops']:.3g}", f"{row['share']:.0%}", peak]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def where_time_goes(work: Work, way: str, rows: int = 12) -> str:
+    """Torch's operations of a step with memory, the dearest first."""
+    step, cuda = our_step(work, WAYS[way]), work.device.type == "cuda"
+    seconds_of(step, work.device)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities) as record:
+        seconds_of(step, work.device)
+    key = f"self_{work.device.type}_time_total" if not cuda else "self_device_time_total"
+    events = sorted(record.key_averages(), key=lambda e: getattr(e, key), reverse=True)
+    total = sum(getattr(event, key) for event in events)
+    lines = [f"{way}, with memory:"]
+    for event in events[:rows]:
+        share = getattr(event, key) / total
+        lines.append(f"  {share:6.1%}  {event.count:5} x  {event.key}")
     return "\n".join(lines)

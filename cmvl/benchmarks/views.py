@@ -1,12 +1,15 @@
 """Time of a video's test in all its views: without the memory, and with it."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import torch
+from fvcore.common.config import CfgNode
 
-from cmvl.benchmarks.train import BARE, OURS, seconds_of
+from cmvl.benchmarks.step import seconds_of
+from cmvl.benchmarks.train import BARE, MEMORY, OURS
 from cmvl.config import load_cfg
+from cmvl.engine.fast import build_fast
+from cmvl.engine.precision import build_precision
 from cmvl.inference import classify_video
 from cmvl.model import build_model
 from cmvl.tasks import find_task
@@ -17,22 +20,28 @@ def view_seconds(file: str, opts: Sequence[str], repeats: int) -> dict[str, floa
 
     Every view passes the backbone once in both; what the memory adds is its own arithmetic.
     """
-    device, tests = torch.device("cpu"), {}
-    for name in (BARE, "memory"):
-        cfg = load_cfg(file, [*opts, *OURS[name]])
-        device = torch.device("cuda" if cfg.NUM_GPUS else "cpu")
-        torch.manual_seed(0)
-        model = build_model(cfg, find_task(cfg.TASK).head).to(device).eval()
-        V, S, side = (
-            cfg.TEST.NUM_ENSEMBLE_VIEWS,
-            cfg.TEST.NUM_SPATIAL_CROPS,
-            cfg.DATA.TEST_CROP_SIZE,
-        )
-        shape = (V, S, 3, cfg.DATA.NUM_FRAMES, side, side)
-        views = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-        tests[name] = partial(classify_video, model, views, cfg.TEST.CHUNK)
+    cfgs = {name: load_cfg(file, [*opts, *OURS[name]]) for name in (BARE, MEMORY)}
+    device = torch.device("cuda" if cfgs[BARE].NUM_GPUS else "cpu")
+    tests = {name: _test(cfg, device) for name, cfg in cfgs.items()}
     least = dict.fromkeys(tests, float("inf"))
     for _ in range(repeats):
         for name, test in tests.items():
             least[name] = min(least[name], seconds_of(test, device))
     return least
+
+
+def _test(cfg: CfgNode, device: torch.device) -> Callable[[], None]:
+    """As a run tests: in TEST.PRECISION and the model's memory layout."""
+    torch.manual_seed(0)
+    model = build_model(cfg, find_task(cfg.TASK).head).to(device).eval()
+    build_fast(cfg, model)
+    V, S = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
+    shape = (V, S, 3, cfg.DATA.NUM_FRAMES, cfg.DATA.TEST_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
+    views = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    precision = build_precision(cfg, cfg.TEST.PRECISION, device)
+
+    def test() -> None:
+        with precision.autocast():
+            classify_video(model, views, cfg.TEST.CHUNK)
+
+    return test

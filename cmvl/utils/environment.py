@@ -2,8 +2,10 @@
 
 import os
 import platform
+import re
 import shlex
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +67,10 @@ def peak_memory(device: "torch.device") -> float:
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 2**30
+    with suppress(OSError):  # Linux; `ru_maxrss` begins with the peak of the process's parent
+        if found := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(found[1]) / 2**20
     import resource  # late too: not every system has it, and versions must be had on all
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, elsewhere KiB
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
