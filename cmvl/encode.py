@@ -1,4 +1,4 @@
-"""How to get X from clips under a memory limit (Sec. 3.3). Two functions, one signature.
+"""How to get X from clips under a memory limit (Sec. 3.3). One signature.
 
 clips: uint8 (B, N, 3, T, H, W); X: one (B, N, d, t, h, w) per pathway.
 """
@@ -20,6 +20,17 @@ def batch_reduction(f: nn.Module, clips: Tensor) -> list[Tensor]:
     B, N = clips.shape[:2]
     with clip_groups(f, N):
         return [x.unflatten(0, (B, N)) for x in f(clips.flatten(0, 1))]
+
+
+def batch_reduction_by_groups(f: nn.Module, clips: Tensor) -> list[Tensor]:
+    """`batch_reduction` for maps with channels innermost, of which only rows are had as a view.
+
+    So the rows of a clip group lie together: not video after video, but clip after clip.
+    """
+    B, N = clips.shape[:2]
+    with clip_groups(f, N, together=True):
+        maps = f(clips.transpose(0, 1).flatten(0, 1))
+    return [x.unflatten(0, (N, B)).transpose(0, 1) for x in maps]
 
 
 def multi_iteration(f: nn.Module, clips: Tensor) -> list[Tensor]:

@@ -6,6 +6,7 @@ from torch import nn
 
 from cmvl.engine.optim import NORMS
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d, clip_groups, frozen_stats, merge_groups
+from cmvl.layers.grouped_norm import grouped_norm
 
 
 def made(C=4):
@@ -56,6 +57,36 @@ def test_without_groups_it_is_torchs_over_all_clips(layout):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_groups_together_are_the_same_groups(layout):
+    """Values, gradients and running statistics, torch's kernels and the grouped one."""
+    B, N = 4, 3
+    x = torch.randn(B, N, 4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn_like(x)
+    apart, _ = made()
+    with clip_groups(apart, N):
+        expected = apart(x.flatten(0, 1)).unflatten(0, (B, N))
+    expected_grad = torch.autograd.grad((expected * weight).sum(), [x, apart.weight, apart.bias])
+    together, _ = made()
+    grouped = lambda x: grouped_norm(  # noqa: E731
+        x, together.weight, together.bias, N, together.eps, across=False, together=True
+    )[0]
+    for norm in (together, grouped):
+        rows = x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=layout)
+        with clip_groups(together, N, together=True):
+            y = norm(rows)
+        assert y.is_contiguous(memory_format=layout)
+        y = y.unflatten(0, (N, B)).transpose(0, 1)
+        torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+        got = torch.autograd.grad((y * weight).sum(), [x, together.weight, together.bias])
+        for a, b in zip(got, expected_grad, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+    for (name, a), b in zip(
+        together.state_dict().items(), apart.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12, msg=name)
+
+
 def test_frozen_stats_change_nothing_else():
     ours, _ = made()
     x = torch.randn(6, 4, 1, 2, 2, dtype=torch.float64)
@@ -69,11 +100,11 @@ def test_frozen_stats_change_nothing_else():
 
 def test_contexts_give_back_what_they_found():
     ours, _ = made()
-    with clip_groups(ours, 3):
+    with clip_groups(ours, 3, together=True):
         with clip_groups(ours, 2), frozen_stats(ours):
-            assert (ours.clips, ours.frozen) == (2, True)
-        assert (ours.clips, ours.frozen) == (3, False)
-    assert ours.clips == 1
+            assert (ours.clips, ours.together, ours.frozen) == (2, False, True)
+        assert (ours.clips, ours.together, ours.frozen) == (3, True, False)
+    assert (ours.clips, ours.together) == (1, False)
 
 
 def test_is_a_batch_norm_to_everybody():

@@ -4,6 +4,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
+from cmvl.encode import batch_reduction, batch_reduction_by_groups
 from cmvl.layers.batchnorm import merge_groups, synchronise
 from cmvl.model import VideoModel
 
@@ -14,6 +15,8 @@ def build_fast(cfg: CfgNode, model: VideoModel) -> None:
         for module in model.backbone.modules():
             if isinstance(module, nn.Conv3d):  # its output follows; other tensors have no 5 axes
                 module.to(memory_format=torch.channels_last_3d)
+        if model.encode is batch_reduction:
+            model.encode = batch_reduction_by_groups
     if cfg.BN.SYNC:
         synchronise(model)
     if not cfg.BN.CLIPWISE:

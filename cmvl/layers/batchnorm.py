@@ -1,12 +1,13 @@
 """Batch norm whose statistics see each video once (Sec. 3.3, "clips from different videos").
 
-B videos, N clips of each, C channels. With N clip groups active, a batch of B * N clips (clip n of
-video b at row b * N + n) is normalised in N groups: group n holds the n-th clip of every video of
-this process, or of all processes (`BN.SYNC`). Without groups (`BN.CLIPWISE False`) all B * N clips
+B videos, N clips of each, C channels. With N clip groups active, a batch of B * N clips is
+normalised in N groups: group n holds the n-th clip of every video of this process, or of all
+processes (`BN.SYNC`). Clip n of video b is at row b * N + n, or, with groups `together`, at row
+n * B + b. Without groups (`BN.CLIPWISE False`) all B * N clips
 are normalised together, as a plain batch norm would.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
@@ -21,10 +22,11 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
     """`nn.BatchNorm3d` with the same state dict; in training it keeps clips of a video apart.
 
     The running statistics move one step per group, in order, as if the groups had come one after
-    the other. `clips` and `frozen` are set by the contexts below, not by hand.
+    the other. `clips`, `together` and `frozen` are set by the contexts below, not by hand.
     """
 
     clips = 1  # N
+    together = False
     frozen = False
     sync = False  # statistics over all processes, see `synchronise`
     clipwise = True  # False: one group whatever N is, see `merge_groups`
@@ -37,25 +39,42 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
             )
         across = self.sync and world_size() > 1
         N = self.clips if self.clipwise else 1
-        if across or not x.is_contiguous():
-            y, mean, var = grouped_norm(x, self.weight, self.bias, N, self.eps, across)
-        else:
+        if not across and (N == 1 or self.together):
+            y, mean, var = self._in_pieces(x, N)
+        elif not across and x.is_contiguous():
             y, mean, var = self._in_one_kernel(x, N)
+        else:
+            y, mean, var = grouped_norm(
+                x, self.weight, self.bias, N, self.eps, across, self.together
+            )
         if not self.frozen:
             self._move(mean, var)
         return y
 
+    def _in_pieces(self, x: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As `grouped_norm`, for groups that lie together, in torch's layout or another."""
+        mean, var = self._own_statistics(N)
+        parts = [
+            F.batch_norm(part, mean[n], var[n], self.weight, self.bias, True, 1.0, self.eps)
+            for n, part in enumerate(x.chunk(N))
+        ]
+        return parts[0] if N == 1 else torch.cat(parts), mean, var
+
+    def _own_statistics(self, N: int) -> tuple[Tensor, Tensor]:
+        """Throw-away buffers (N, C): momentum 1 makes them the batch's own mean and variance.
+
+        In the running statistics' type, which under autocast is not the activation's.
+        """
+        shape = (N, self.num_features)
+        return self.running_mean.new_zeros(shape), self.running_var.new_zeros(shape)
+
     def _in_one_kernel(self, x: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
         """As `grouped_norm`, for contiguous x: (B, N * C, ...) is a view of it."""
-        C = self.num_features
-        # In the running statistics' type, which under autocast is not the activation's.
-        mean = self.running_mean.new_zeros(N * C)
-        var = self.running_var.new_zeros(N * C)
+        C, (mean, var) = self.num_features, self._own_statistics(N)
         grouped = x.view(x.shape[0] // N, N * C, *x.shape[2:])
         weight, bias = self.weight.repeat(N), self.bias.repeat(N)
-        # Momentum 1 makes the throw-away buffers the batch's own statistics.
-        y = F.batch_norm(grouped, mean, var, weight, bias, True, 1.0, self.eps)
-        return y.view_as(x), mean.view(N, C), var.view(N, C)
+        y = F.batch_norm(grouped, mean.flatten(), var.flatten(), weight, bias, True, 1.0, self.eps)
+        return y.view_as(x), mean, var
 
     @torch.no_grad()
     def _move(self, mean: Tensor, var: Tensor) -> None:
@@ -92,22 +111,26 @@ def merge_groups(module: nn.Module) -> None:
 
 
 @contextmanager
-def _attribute(module: nn.Module, name: str, value: int | bool) -> Iterator[None]:
-    """Set `name` on every clip-wise batch norm of `module`; what stood there before comes back."""
+def _attributes(module: nn.Module, **values: int | bool) -> Iterator[None]:
+    """Set on every clip-wise batch norm of `module`; what stood there before comes back."""
     layers = [m for m in module.modules() if isinstance(m, ClipwiseBatchNorm3d)]
-    before = [getattr(layer, name) for layer in layers]
-    for layer in layers:
-        setattr(layer, name, value)
+    before = [{name: getattr(layer, name) for name in values} for layer in layers]
+    _set(layers, [values] * len(layers))
     try:
         yield
     finally:
-        for layer, old in zip(layers, before, strict=True):
-            setattr(layer, name, old)
+        _set(layers, before)
 
 
-def clip_groups(module: nn.Module, N: int) -> AbstractContextManager[None]:
-    """Inside, batches of `module` hold N clips per video."""
-    return _attribute(module, "clips", N)
+def _set(layers: Sequence[nn.Module], values: Sequence[dict[str, int | bool]]) -> None:
+    for layer, own in zip(layers, values, strict=True):
+        for name, value in own.items():
+            setattr(layer, name, value)
+
+
+def clip_groups(module: nn.Module, N: int, together: bool = False) -> AbstractContextManager[None]:
+    """Inside, batches of `module` hold N clips per video; `together`: group after group."""
+    return _attributes(module, clips=N, together=together)
 
 
 def frozen_stats(module: nn.Module) -> AbstractContextManager[None]:
@@ -116,4 +139,4 @@ def frozen_stats(module: nn.Module) -> AbstractContextManager[None]:
     Multi-iteration's second scan: it must repeat the first bit for bit (the same kernel call on
     throw-away buffers), yet a clip's statistics count only once.
     """
-    return _attribute(module, "frozen", True)
+    return _attributes(module, frozen=True)

@@ -16,22 +16,31 @@ OVER = (0, 3, 4, 5)  # of (B, N, C, t, h, w): what a group's statistics are take
 
 
 def grouped_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, N: int, eps: float, across: bool
+    x: Tensor, weight: Tensor, bias: Tensor, N: int, eps: float, across: bool, together: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x (B * N, C, t, h, w) normalised per group and channel; mean and unbiased variance (N, C).
 
-    `across`: statistics over all processes, and gradients through them.
+    `across`: statistics over all processes, and gradients through them. `together`: clip n of
+    video b is at row n * B + b, not b * N + n.
     """
-    return _GroupedNorm.apply(x, weight, bias, N, eps, across)
+    return _GroupedNorm.apply(x, weight, bias, N, eps, across, together)
 
 
 class _GroupedNorm(Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, N: int, eps: float, across: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        N: int,
+        eps: float,
+        across: bool,
+        together: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        groups = x.unflatten(0, (-1, N))
-        wide = groups.to(weight.dtype)  # half precision is too short for sums over positions
+        wide = _apart(x, N, together).to(
+            weight.dtype
+        )  # half precision is too short for sums over positions
         count = wide.numel() // (N * x.shape[1])
         variance, mean = torch.var_mean(wide, OVER, correction=0)
         if across:
@@ -40,23 +49,35 @@ class _GroupedNorm(Function):
         scale = inverse * weight
         y = torch.addcmul(_wide(bias - mean * scale), wide, _wide(scale)).to(x.dtype)
         ctx.save_for_backward(x, weight, mean, inverse)
-        ctx.N, ctx.across, ctx.count = N, across, count
+        ctx.N, ctx.across, ctx.together, ctx.count = N, across, together, count
         unbiased = variance * (count / max(count - 1, 1))
         ctx.mark_non_differentiable(mean, unbiased)
-        return y.flatten(0, 1), mean, unbiased
+        return _joined(y, together), mean, unbiased
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
-        dy = dy.unflatten(0, (-1, ctx.N)).to(weight.dtype)
-        x_hat = (x.unflatten(0, (-1, ctx.N)).to(weight.dtype) - _wide(mean)) * _wide(inverse)
+        dy = _apart(dy, ctx.N, ctx.together).to(weight.dtype)
+        x = _apart(x, ctx.N, ctx.together)
+        x_hat = (x.to(weight.dtype) - _wide(mean)) * _wide(inverse)
         sums = torch.stack([dy.sum(OVER), (dy * x_hat).sum(OVER)])  # (2, N, C)
         d_bias, d_weight = sums.sum(dim=1)  # of this process: DDP averages them
         if ctx.across:
             sums = all_reduce(sums)
         of_dy, of_x_hat = sums / ctx.count
         dx = (dy - _wide(of_dy) - x_hat * _wide(of_x_hat)) * _wide(inverse * weight)
-        return dx.to(x.dtype).flatten(0, 1), d_weight, d_bias, None, None, None
+        dx = _joined(dx.to(x.dtype), ctx.together)
+        return dx, d_weight, d_bias, None, None, None, None
+
+
+def _apart(x: Tensor, N: int, together: bool) -> Tensor:
+    """(B * N, C, t, h, w) -> a view (B, N, C, t, h, w)."""
+    return x.unflatten(0, (N, -1)).transpose(0, 1) if together else x.unflatten(0, (-1, N))
+
+
+def _joined(groups: Tensor, together: bool) -> Tensor:
+    """The inverse of `_apart`."""
+    return (groups.transpose(0, 1) if together else groups).flatten(0, 1)
 
 
 def _pooled(mean: Tensor, variance: Tensor, count: int) -> tuple[Tensor, Tensor, int]:
