@@ -104,6 +104,13 @@ def test_the_studys_files(tmp_path):
     assert len((tmp_path / "paints" / "train.csv").read_text().splitlines()) == 10
 
 
+def test_the_demos_task_in_the_studys_size(tmp_path):
+    write_demo(tmp_path, train=2, val=1, test=1, workers=1, preset="alike")
+    info = probe(tmp_path / "relation" / "train" / "0001.mp4")
+    assert (info.width, info.height, info.fps) == (64, 48, 5)
+    assert len((tmp_path / "events" / "train.csv").read_text().splitlines()) == 4
+
+
 def test_files_lists_and_truth(demo_data):
     for task in PRESETS["relation"].tasks:
         folder, classes = demo_data / task, CLASSES[task]

@@ -86,7 +86,7 @@ def test_every_cell_trains_as_the_others(cell):
     clips = 1 if cfg.VIDEO.STRATEGY == "multi_iteration" else cfg.VIDEO.NUM_CLIPS
     assert cfg.TRAIN.BATCH_SIZE == 16 * clips
     if cell.start:  # stage one is each net's own
-        rate = 0.1 if cell.data == "demo/relation" else 0.04
+        rate = 0.1 if cell.data == "alike/relation" else 0.04
         assert cfg.SOLVER.BASE_LR / clips == pytest.approx(rate)
 
 

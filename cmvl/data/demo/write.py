@@ -31,6 +31,7 @@ class Preset:
 PRESETS = {
     "relation": Preset(("relation", "events")),
     "cue": Preset(("cue", "paints"), step=6, shrink=1.75),  # 64 x 48 at 5 fps: for many short runs
+    "alike": Preset(("relation", "events"), step=6, shrink=1.75),  # "relation" in that size
 }
 
 
