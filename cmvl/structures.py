@@ -85,7 +85,11 @@ def collate(items: list[VideoItem]) -> VideoBatch:
     index = torch.tensor([item.index for item in read], dtype=torch.int64)
     if not read:
         return VideoBatch(torch.empty(0, dtype=torch.uint8), torch.empty(0), index, None, failures)
-    clips = default_collate([item.clips for item in read])  # from a worker, into shared memory
+    clips = (
+        read[0].clips.unsqueeze(0)  # in a worker in shared memory already, if of a test
+        if len(read) == 1
+        else default_collate([item.clips for item in read])  # from a worker, into shared memory
+    )
     labels = [item.label for item in read]
     if read[0].boxes is None:
         per_clip = [item.clip_labels for item in read if item.clip_labels is not None]

@@ -13,6 +13,7 @@ from cmvl.data.decode import Video, open_video
 from cmvl.data.frames import open_source
 from cmvl.data.records import Records
 from cmvl.data.transforms import EvalTransform, TrainTransform
+from cmvl.structures import collate
 from cmvl.utils.errors import DataError, VideoError
 
 from video_files import pictures, write_video
@@ -98,6 +99,20 @@ def test_clips_are_a_function_of_seed_epoch_and_index(videos):
     assert not torch.equal(clips, first[1, 0].clips)
     assert not torch.equal(clips, train_set(videos, seed=2)[0, 0].clips)
     assert not torch.equal(clips[0], clips[1])
+
+
+def test_a_worker_cuts_tests_into_memory_that_all_see(videos, monkeypatch):
+    """A batch of a test is one video: nothing is left to copy. Training's videos are stacked."""
+    tests, training = test_set(videos), train_set(videos)
+    alone = tests[1].clips
+    assert not alone.is_shared()
+    monkeypatch.setattr(dataset, "get_worker_info", lambda: object())
+    item = tests[1]
+    assert item.clips.is_shared() and torch.equal(item.clips, alone)
+    batch = collate([item])
+    assert batch.clips.data_ptr() == item.clips.data_ptr()
+    assert batch.clips.shape == (1, *alone.shape)
+    assert not training[1].clips.is_shared()
 
 
 def test_shared_and_stratified_reach_the_clips(videos, tmp_path):

@@ -5,6 +5,7 @@ of the file. All randomness is a pure function of (seed, epoch, index): neither 
 workers nor the order of reading changes a clip.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from cmvl.data.decode import VideoInfo
 from cmvl.data.frames import FrameSource, open_source
@@ -153,7 +154,9 @@ class VideoDataset(Dataset):
             info = video.info
             indices = self._indices(info, rng)
             views = self.transform.views(len(indices), info.height, info.width, rng)
-            return cut_clips(video, indices, views), indices, info
+            # Training's are stacked into such memory by `collate`, tests' are alone in their batch.
+            seen_by_all = self.split != "train" and get_worker_info() is not None
+            return cut_clips(video, indices, views, seen_by_all), indices, info
 
     def _indices(self, info: VideoInfo, rng: np.random.Generator) -> np.ndarray:
         """Frames (clips, T)."""
@@ -163,10 +166,13 @@ class VideoDataset(Dataset):
         return rule.uniform(info.frames, info.fps, self.views)
 
 
-def cut_clips(video: FrameSource, indices: np.ndarray, views: list[View]) -> Tensor:
+def cut_clips(
+    video: FrameSource, indices: np.ndarray, views: list[View], seen_by_all: bool = False
+) -> Tensor:
     """Frames `indices` (N, T), clip n cut as views[n] says: uint8 (N * S, 3, T, h, w).
 
-    Every frame is decoded once, however many clips it is part of.
+    Every frame is decoded once, however many clips it is part of. `seen_by_all`: in memory that
+    goes to another process without a copy.
     """
     N, T = indices.shape
     S = len(views[0].offsets)
@@ -174,8 +180,8 @@ def cut_clips(video: FrameSource, indices: np.ndarray, views: list[View]) -> Ten
     for n, row in enumerate(indices.tolist()):
         for t, k in enumerate(row):
             places[k].append((n, t))
-    # NumPy's memory is that of an earlier video; torch's is fresh, and ten times dearer to fill.
-    pixels, scratch = np.empty((N * S, 3, T, *views[0].shape), np.uint8), Scratch()
+    clips = _room((N * S, 3, T, *views[0].shape), seen_by_all)
+    pixels, scratch = clips.numpy(), Scratch()
     for k, frame in video.pictures(places):
         of_view: dict[View, list[tuple[int, int]]] = defaultdict(list)
         for n, t in places[k]:
@@ -185,4 +191,13 @@ def cut_clips(video: FrameSource, indices: np.ndarray, views: list[View]) -> Ten
                 for n, t in where:
                     # Into the three planes in place; five times faster than a transposed copy.
                     cv2.split(picture, list(pixels[n * S + s, :, t]))
-    return torch.from_numpy(pixels)
+    return clips
+
+
+def _room(shape: tuple[int, ...], seen_by_all: bool) -> Tensor:
+    """Uninitialised uint8."""
+    if seen_by_all:
+        storage = torch.UntypedStorage._new_shared(math.prod(shape))
+        return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+    # NumPy's memory is that of an earlier video; torch's is fresh, and ten times dearer to fill.
+    return torch.from_numpy(np.empty(shape, np.uint8))
