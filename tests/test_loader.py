@@ -92,6 +92,19 @@ def test_a_process_ends_though_something_holds_a_loader(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n3\n", "")
 
 
+def test_a_worker_that_nobody_told_to_end_is_ended(data, monkeypatch):
+    """Torch's shutdown fails now and then, and then asks with SIGTERM."""
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.5)
+    data.how = "hangs"
+    loader = loader_of(data)
+    batches = iter(loader)
+    next(batches)
+    workers = loader._workers()
+    loader._iterator._mark_worker_as_unavailable = lambda *_, **__: None
+    loader._iterator._shutdown_workers()
+    assert len(workers) == 2 and not any(worker.is_alive() for worker in workers)
+
+
 def test_no_workers_no_trouble(data):
     data.records = Records("/lists/val.csv", [data.records.path(0)], [0], [1])
     assert len(list(loader_of(data, workers=0))) == 1 and data.held is None

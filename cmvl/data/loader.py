@@ -1,11 +1,9 @@
 """The order of videos, and a loader that says which file it was when a worker dies or hangs."""
 
 import signal
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from multiprocessing.util import Finalize
 
 import cv2
 import numpy as np
@@ -102,7 +100,6 @@ class VideoLoader(DataLoader):
             generator=torch.Generator(),  # or each pass would draw from the model's random numbers
             **options,
         )
-        Finalize(self, _end, [weakref.ref(self)], exitpriority=1)
 
     def __iter__(self) -> Iterator[VideoBatch]:
         try:
@@ -110,6 +107,14 @@ class VideoLoader(DataLoader):
                 yield from super().__iter__()
         except UserError as error:
             raise type(error)(_own_words(error)) from None
+
+    def _get_iterator(self):
+        iterator = super()._get_iterator()
+        for worker in getattr(iterator, "_workers", ()):
+            # The last word of torch, and of `multiprocessing` when this process ends, is SIGTERM;
+            # workers leave that to the main process, which would wait for them for ever.
+            worker._popen.terminate = worker._popen.kill
+        return iterator
 
     def has_lost_a_worker(self) -> bool:
         return any(not worker.is_alive() for worker in self._workers())
@@ -164,13 +169,6 @@ def watched(*loaders: VideoLoader) -> Iterator[None]:
         for loader in loaders:
             loader.kill_workers()
         raise DataError(message) from error
-
-
-def _end(loader: "weakref.ref[VideoLoader]") -> None:
-    """Of one that something still holds when its process ends: `multiprocessing` would ask its
-    workers with SIGTERM, which they leave to the main process, and wait for ever."""
-    if held := loader():
-        held.kill_workers()
 
 
 def _start_worker(worker: int) -> None:
