@@ -18,21 +18,22 @@ def precise_bn(
 ) -> str:
     """Over `batches` batches of the epoch's videos, or all there are; returns what was done.
 
-    One clip per video, as every group of the clip-wise batch norm sees them.
+    One clip per video, as every group of the clip-wise batch norm sees them: batch after batch
+    another of the N, since the first of stratified clips is always one of a video's beginning.
     """
     from fvcore.nn.precise_bn import update_bn_stats  # warns about torch.jit when imported
 
     train_mode(model)
     loader.sampler.set_epoch(epoch)
     count = min(batches, len(loader))
-    update_bn_stats(model.backbone, _first_clips(loader, count, device), count)
+    update_bn_stats(model.backbone, _single_clips(loader, count, device), count)
     _pool_over_ranks(model)
     return f"precise batch norm: {count} batches (BN.NUM_BATCHES_PRECISE {batches})"
 
 
-def _first_clips(loader: VideoLoader, count: int, device: torch.device) -> Iterator[Tensor]:
-    for batch in islice(loader, count):
-        yield batch.to(device).clips[:, 0]
+def _single_clips(loader: VideoLoader, count: int, device: torch.device) -> Iterator[Tensor]:
+    for i, batch in enumerate(islice(loader, count)):
+        yield batch.to(device).clips[:, i % batch.clips.shape[1]]
 
 
 def _pool_over_ranks(model: VideoModel) -> None:
