@@ -83,9 +83,10 @@ def test_tables_of_a_config(tool):
     """On stdout, the page stays; every assumption moves its column."""
     page = PAGE.read_text()
     words = ["--cfg", CM, "--machines", "1", "--within", "30", "--opts", "VIDEO.NUM_CLIPS", "1"]
-    data, traffic = (cells(t)[0] for t in tool(*words).strip().split("\n\n"))
+    loader = ["--single", "0.02", "--raw-single", "0.06"]
+    data, traffic = (cells(t)[0] for t in tool(*words, *loader).strip().split("\n\n"))
     assert data[0] == traffic[0] == CM and data[1] == "1" and traffic[1] == "8"
-    more = ["--used", "0.5", "--single", "0.046", "--raw-single", "0.027", "--latency", "1e-4"]
+    more = ["--used", "0.5", "--single", "0.04", "--raw-single", "0.03", "--latency", "1e-4"]
     words += [*more, "--within", "60", "--size", "0.53"]
     data2, traffic2 = (cells(t)[0] for t in tool(*words).strip().split("\n\n"))
     # Twice as fast: twice the videos; cores by their CPU seconds as well, bytes by the size.

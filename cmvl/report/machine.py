@@ -41,13 +41,13 @@ class Machine:
     )
     farther: float = assumed(3.0, "times that latency between machines", "a guess")
     video: float = assumed(
-        0.066, "CPU seconds for 5 clips of a prepared video", "benchmarks.md, clips of 32 frames"
+        0.075, "CPU seconds for 5 clips of a prepared video", "benchmarks.md, clips of 32 frames"
     )
-    single: float = assumed(0.023, "for 1 clip of it", "the same table")
+    single: float = assumed(0.025, "for 1 clip of it", "the same table")
     raw_video: float = assumed(
-        0.121, "CPU seconds for 5 clips of a video as found", "the same, a key frame every 250"
+        0.128, "CPU seconds for 5 clips of a video as found", "the same, a key frame every 250"
     )
-    raw_single: float = assumed(0.054, "for 1 clip of it", "the same table")
+    raw_single: float = assumed(0.058, "for 1 clip of it", "the same table")
     size: float = assumed(1.06, "MiB of a prepared video", "the same table")
 
     def __post_init__(self):
