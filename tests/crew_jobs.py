@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch.optim import SGD
 
 from cmvl.config import load_cfg
+from cmvl.encode import batch_reduction_by_groups
 from cmvl.engine.precise import precise_bn
 from cmvl.engine.precision import Precision
 from cmvl.engine.step import Stepper
@@ -86,6 +87,11 @@ def everything(folder):
     for strategy in ("batch_reduction", "multi_iteration"):
         results["videos", strategy] = five_steps(small_model(strategy), my_share, of_videos)
         results["boxes", strategy] = five_steps(toy_box_model(strategy), my_boxes, BoxLoss())
+    models = small_model("batch_reduction"), toy_box_model("batch_reduction")
+    for model in models:
+        model.encode = batch_reduction_by_groups
+    results["videos", "by_groups"] = five_steps(models[0], my_share, of_videos)
+    results["boxes", "by_groups"] = five_steps(models[1], my_boxes, BoxLoss())
     results["precise"] = precise_statistics()
     assert list(chain(iter([rank(), "x"]))) == ([*_pairs()] if rank() == 0 else [])
     assert gather(rank()) == (list(range(world_size())) if rank() == 0 else [])

@@ -23,7 +23,7 @@ def results(tmp_path_factory):
     return {n: torch.load(folder / f"world{n}.pt") for n in (1, 2, 4)}
 
 
-@pytest.mark.parametrize("strategy", ["batch_reduction", "multi_iteration"])
+@pytest.mark.parametrize("strategy", ["batch_reduction", "by_groups", "multi_iteration"])
 @pytest.mark.parametrize("processes", [1, 2, 4])
 @pytest.mark.parametrize("what", ["videos", "boxes"])
 def test_any_split_and_either_strategy_train_alike(results, what, processes, strategy):
