@@ -87,8 +87,8 @@ def show_train(args: argparse.Namespace) -> None:
 
 
 def forward_flops(cfg: CfgNode) -> float:
-    """Of one clip at the training crop, two a multiply-add."""
-    return 2e9 * count(cfg, cfg.DATA.TRAIN_CROP_SIZE).gflops
+    """Of one clip at the training crop."""
+    return count(cfg, cfg.DATA.TRAIN_CROP_SIZE).flops
 
 
 def show_test(args: argparse.Namespace) -> None:

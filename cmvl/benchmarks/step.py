@@ -41,7 +41,8 @@ class Work:
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Clips uint8 (videos, clips, 3, T, H, W) and labels (videos,)."""
-        cfg, side = self.cfg(), self.cfg().DATA.TRAIN_CROP_SIZE
+        cfg = self.cfg()
+        side = cfg.DATA.TRAIN_CROP_SIZE
         shape = (self.videos, self.clips, 3, cfg.DATA.NUM_FRAMES, side, side)
         torch.manual_seed(0)
         clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)

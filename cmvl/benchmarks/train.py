@@ -56,6 +56,7 @@ def step_table(
         for key, step in steps.items():
             seconds = seconds_of(step, work.device)
             least[key] = min(least[key], seconds) if repeat >= WARM_UP else least[key]
+    ceilings = {way: matrix_rate(work, way) for way in ways}
     rows = []
     for (way, name), seconds in least.items():
         rate = work.videos * work.clips / seconds
@@ -69,7 +70,7 @@ def step_table(
                 "ratio": seconds / least[way, BARE],
                 "clips": rate,
                 "tflops": reached / 1e12,
-                "share": reached / matrix_rate(work, way),
+                "share": reached / ceilings[way],
                 "MiB": peaks.get((way, name)),
             }
         )
@@ -123,7 +124,7 @@ def where_time_goes(work: Work, way: str, rows: int = 12) -> str:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as record:
         seconds_of(step, work.device)
-    key = f"self_{work.device.type}_time_total" if not cuda else "self_device_time_total"
+    key = "self_device_time_total" if cuda else "self_cpu_time_total"
     events = sorted(record.key_averages(), key=lambda e: getattr(e, key), reverse=True)
     total = sum(getattr(event, key) for event in events)
     lines = [f"{way}, with memory:"]

@@ -3,8 +3,8 @@
 B videos, N clips of each, C channels. With N clip groups active, a batch of B * N clips is
 normalised in N groups: group n holds the n-th clip of every video of this process, or of all
 processes (`BN.SYNC`). Clip n of video b is at row b * N + n, or, with groups `together`, at row
-n * B + b. Without groups (`BN.CLIPWISE False`) all B * N clips
-are normalised together, as a plain batch norm would.
+n * B + b. Without groups (`BN.CLIPWISE False`) all B * N clips are normalised together, as a plain
+batch norm would.
 """
 
 from collections.abc import Iterator, Sequence
@@ -95,9 +95,8 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
 
 def synchronise(module: nn.Module) -> None:
     """Batch norms of `module` take their statistics over all processes from now on."""
-    for layer in module.modules():
-        if isinstance(layer, ClipwiseBatchNorm3d):
-            layer.sync = True
+    for layer in _layers(module):
+        layer.sync = True
 
 
 def merge_groups(module: nn.Module) -> None:
@@ -105,15 +104,18 @@ def merge_groups(module: nn.Module) -> None:
 
     Their running statistics then move once a step, not N times.
     """
-    for layer in module.modules():
-        if isinstance(layer, ClipwiseBatchNorm3d):
-            layer.clipwise = False
+    for layer in _layers(module):
+        layer.clipwise = False
+
+
+def _layers(module: nn.Module) -> list["ClipwiseBatchNorm3d"]:
+    return [m for m in module.modules() if isinstance(m, ClipwiseBatchNorm3d)]
 
 
 @contextmanager
 def _attributes(module: nn.Module, **values: int | bool) -> Iterator[None]:
     """Set on every clip-wise batch norm of `module`; what stood there before comes back."""
-    layers = [m for m in module.modules() if isinstance(m, ClipwiseBatchNorm3d)]
+    layers = _layers(module)
     before = [{name: getattr(layer, name) for name in values} for layer in layers]
     _set(layers, [values] * len(layers))
     try:

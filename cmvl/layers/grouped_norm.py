@@ -38,9 +38,8 @@ class _GroupedNorm(Function):
         across: bool,
         together: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wide = _apart(x, N, together).to(
-            weight.dtype
-        )  # half precision is too short for sums over positions
+        # Half precision is too short for sums over positions.
+        wide = _apart(x, N, together).to(weight.dtype)
         count = wide.numel() // (N * x.shape[1])
         variance, mean = torch.var_mean(wide, OVER, correction=0)
         if across:

@@ -34,6 +34,11 @@ class Cost:
         return (self.backbone + self.memory + self.head) / 1e9
 
     @property
+    def flops(self) -> float:
+        """Two a multiply-add."""
+        return 2e9 * self.gflops
+
+    @property
     def params(self) -> float:
         """In millions."""
         return self.parameters / 1e6
