@@ -60,6 +60,12 @@ class VideoBatch:
         move = lambda t: t if t is None else t.to(device, non_blocking=True)  # noqa: E731
         return self._with(move)
 
+    def record_stream(self, stream: "torch.cuda.Stream") -> None:
+        """Its memory on a GPU is not used again before `stream` is through with it."""
+        for tensor in (self.clips, *self.targets, self.boxes):
+            if tensor is not None:
+                tensor.record_stream(stream)
+
     def pin_memory(self) -> "VideoBatch":
         """Called by `DataLoader(pin_memory=True)`."""
         pin = lambda t: t if t is None else t.pin_memory()  # noqa: E731

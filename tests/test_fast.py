@@ -19,6 +19,7 @@ from cmvl.utils.errors import ConfigError
 from toy import random_clips
 
 CPU = torch.device("cpu")
+LAST = ("MODEL.MEMORY_FORMAT", "channels_last")
 STRATEGIES = ["batch_reduction", "multi_iteration"]
 SMALL = (
     "MODEL.BACKBONE SlowFast DATA.NUM_FRAMES 8 RESNET.WIDTH_PER_GROUP 8 SLOWFAST.BETA_INV 4 "
@@ -63,7 +64,7 @@ def test_channels_last(strategy, monkeypatch):
     native, layouts = F.batch_norm, []
 
     def seen(x, *rest, **options):
-        layouts.append(x.is_contiguous(memory_format=torch.channels_last_3d))
+        layouts.append(x.is_contiguous(memory_format=torch.channels_last))
         return native(x, *rest, **options)
 
     monkeypatch.setattr(F, "batch_norm", seen)
@@ -71,7 +72,7 @@ def test_channels_last(strategy, monkeypatch):
     plain = three_steps(strategy, *layer, dtype=torch.float32)
     assert not all(layouts)
     layouts.clear()
-    other = three_steps(strategy, *layer, "MODEL.CHANNELS_LAST", True, dtype=torch.float32)
+    other = three_steps(strategy, *layer, *LAST, dtype=torch.float32)
     assert_alike(other, plain, atol=1e-3)
     assert len(layouts) > 50 and all(layouts)  # no copy into another layout on the way
 
@@ -87,10 +88,10 @@ def test_compiled(strategy, monkeypatch):
 
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", compile_function)
-    options = ("MODEL.BACKBONE", "SlowOnly", "DATA.NUM_FRAMES", 2, "MODEL.CHANNELS_LAST", True)
+    options = ("MODEL.BACKBONE", "SlowOnly", "DATA.NUM_FRAMES", 2, *LAST)
     plain = three_steps("batch_reduction", *options)
     assert_alike(three_steps(strategy, *options, "MODEL.COMPILE", True), plain)
-    assert len(compiled) == 4  # the backbone, push, pop and infuse
+    assert len(compiled) == 5 + 3  # stem and four blocks; push, recall and infuse
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -18,7 +18,7 @@ from cmvl.benchmarks.data import FILES, JOBS, SIZES, Selection, as_lines, data_t
 from cmvl.benchmarks.memory import memory_table
 from cmvl.benchmarks.scale import measured
 from cmvl.benchmarks.step import Work
-from cmvl.benchmarks.train import WAYS, as_text, step_table, where_time_goes
+from cmvl.benchmarks.train import CELLS, WAYS, as_text, step_table, where_time_goes
 from cmvl.benchmarks.views import view_seconds
 from cmvl.report.flops import count
 from cmvl.utils.errors import run_tool
@@ -34,6 +34,7 @@ def main() -> None:
     train.add_argument("--videos", type=int, default=2, help="videos of the step")
     train.add_argument("--clips", type=int, default=2, metavar="N")
     train.add_argument("--repeats", type=int, default=3, help="of every step; the least counts")
+    train.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
     train.add_argument("--ways", nargs="+", default=["configured"], choices=WAYS)
     train.add_argument("--profile", action="store_true", help="show where the time goes")
     test = with_config(subjects, "test", "a video's test in all its views")
@@ -80,7 +81,7 @@ def show_data(args: argparse.Namespace) -> None:
 
 def show_train(args: argparse.Namespace) -> None:
     work = Work(args.cfg, tuple(args.opts), args.videos, args.clips)
-    print(as_text(step_table(work, args.ways, args.repeats, forward_flops)))
+    print(as_text(step_table(work, args.ways, args.repeats, forward_flops, args.cells)), flush=True)
     if args.profile:
         for way in args.ways:
             print(where_time_goes(work, way))

@@ -18,6 +18,7 @@ class Backbone(nn.Module):
 
     dims: tuple[int, ...]  # channels d_p of each pathway's map
     stride: int  # pixels of the clip per position of a map
+    blocks: tuple[type[nn.Module], ...] = ()  # compiled one by one; (): the whole at once
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
         """RGB mean and deviation of pixels in 0..1."""

@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from cmvl.backbones.build import BACKBONES, Backbone
 from cmvl.backbones.pathway import Kernels, Pathway, Pathways
 from cmvl.layers.init import init_convnet
-from cmvl.layers.resnet3d import Stem
+from cmvl.layers.resnet3d import ResBlock, Stem
 
 
 class ResNet(Backbone):
     """Stem, res2..res5 (s1..s5), all frames kept unless a pool or the stem's stride drops some."""
+
+    blocks = (Stem, ResBlock)
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from cmvl.backbones.pathway import Pathway, Pathways
 from cmvl.backbones.resnet import SlowOnly
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.layers.init import init_convnet
-from cmvl.layers.resnet3d import Stem, relu
+from cmvl.layers.resnet3d import ResBlock, Stem, relu
 from cmvl.utils.errors import ConfigError
 
 
@@ -37,6 +37,7 @@ class SlowFast(Backbone):
     """The clip's T frames feed the fast pathway, T / alpha of them the slow one."""
 
     fast_kernels = ((3,), (3,), (3,), (3,))
+    blocks = (Stem, ResBlock, FuseFastToSlow)
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from cmvl.config import load_cfg
-from cmvl.engine.fast import build_fast
+from cmvl.engine.fast import build_fast, lays_channels_last
 from cmvl.engine.precision import Precision, build_precision
 from cmvl.model import build_model
 from cmvl.tasks import find_task
@@ -71,7 +71,7 @@ def peers_step(work: Work, changes: Sequence[str] = ()) -> Step:
     """The same net of pytorchvideo, on clips of floats that it takes as it gets them."""
     cfg = work.cfg(changes)
     precision, model = precision_of(work, cfg), peer(cfg).to(work.device).train()
-    if cfg.MODEL.CHANNELS_LAST:
+    if lays_channels_last(cfg, work.device):
         model = model.to(memory_format=torch.channels_last_3d)
     if cfg.MODEL.COMPILE:
         model.compile()
@@ -124,12 +124,20 @@ def seconds_of(step: Callable[[], object], device: torch.device) -> float:
 
 
 def added_mib(work: Work, changes: Sequence[str] = ()) -> float:
-    """MiB that a step adds to the built model, in a process of its own: a peak never falls.
+    """MiB that a step adds to the built model, in a process of its own: a CPU's peak never falls.
 
     On a GPU of its tensors; on a CPU of the whole process.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
         return round(fresh.submit(_added_mib, work, changes).result(), 1)
+
+
+def step_mib(step: Step, device: torch.device) -> float:
+    """MiB of tensors that one more step adds on a GPU: activations, and what else it needs."""
+    before = torch.cuda.memory_allocated(device) / 2**30
+    torch.cuda.reset_peak_memory_stats(device)
+    step()
+    return round(1024 * (peak_memory(device) - before), 1)
 
 
 def _added_mib(work: Work, changes: Sequence[str]) -> float:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import torch
 from fvcore.common.config import CfgNode
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from cmvl.benchmarks.step import (
@@ -15,6 +16,7 @@ from cmvl.benchmarks.step import (
     peers_step,
     precision_of,
     seconds_of,
+    step_mib,
 )
 
 BARE, MEMORY, PEER = "no memory", "memory", "pytorchvideo"
@@ -23,24 +25,32 @@ OURS = {  # what is changed in the config
     MEMORY: (),
     "memory, multi-iteration": ("VIDEO.STRATEGY", "multi_iteration"),
 }
-HALF = ("TRAIN.PRECISION", "bfloat16")
-LAST, COMPILED = ("MODEL.CHANNELS_LAST", "True"), ("MODEL.COMPILE", "True")
+CELLS = (*OURS, PEER)
+HALF, TF32 = ("TRAIN.PRECISION", "bfloat16"), ("TRAIN.PRECISION", "float32", "MODEL.TF32", "True")
+PLAIN, LAST = (("MODEL.MEMORY_FORMAT", name) for name in ("contiguous", "channels_last"))
+COMPILED = ("MODEL.COMPILE", "True")
 WAYS = {  # of computing
     "configured": (),
-    "float32": ("TRAIN.PRECISION", "float32", "MODEL.TF32", "False"),
-    "tf32": ("TRAIN.PRECISION", "float32", "MODEL.TF32", "True"),
-    "bfloat16": HALF,
+    "float32": ("TRAIN.PRECISION", "float32", "MODEL.TF32", "False", *PLAIN),
+    "tf32": TF32 + PLAIN,
+    "tf32+channels_last": TF32 + LAST,
+    "bfloat16": HALF + PLAIN,
     "bfloat16+channels_last": HALF + LAST,
-    "bfloat16+compile": HALF + COMPILED,
+    "bfloat16+compile": HALF + PLAIN + COMPILED,
     "bfloat16+channels_last+compile": HALF + LAST + COMPILED,
 }
+WIDE = 100  # characters of a kernel's name
 WARM_UP = 1  # steps that do not count; the first compiles
 MATRIX = {"cpu": 1024, "cuda": 8192}  # side of those that measure the ceiling
 BACKWARD = 2  # forward passes
 
 
 def step_table(
-    work: Work, ways: Sequence[str], repeats: int, flops: Callable[[CfgNode], float]
+    work: Work,
+    ways: Sequence[str],
+    repeats: int,
+    flops: Callable[[CfgNode], float],
+    cells: Sequence[str] = CELLS,
 ) -> list[dict]:
     """Rows: way, cell, milliseconds a clip, that against the way's first row, clips a second,
     TFLOP/s of the model's forward and backward, their share of what matrices reach, MiB that a
@@ -49,13 +59,14 @@ def step_table(
     All take the same clips; the least of several interleaved repeats counts. On a CPU it is the
     processor's time, which other jobs disturb least. `flops`: of one clip's forward pass.
     """
-    peaks = {(way, name): _peak(work, way, name) for way in ways for name in OURS}
-    steps = {(way, name): step for way in ways for name, step in steps_of(work, way).items()}
+    cells = [name for name in cells if name in OURS or find_spec(name)]
+    steps = {(way, name): step_of(work, way, name) for way in ways for name in cells}
     least = dict.fromkeys(steps, float("inf"))
     for repeat in range(WARM_UP + repeats):
         for key, step in steps.items():
             seconds = seconds_of(step, work.device)
             least[key] = min(least[key], seconds) if repeat >= WARM_UP else least[key]
+    peaks = {key: _peak(work, *key, step) for key, step in steps.items()}
     ceilings = {way: matrix_rate(work, way) for way in ways}
     rows = []
     for (way, name), seconds in least.items():
@@ -67,26 +78,26 @@ def step_table(
                 "way": way,
                 "cell": name,
                 "ms": 1000 / rate,
-                "ratio": seconds / least[way, BARE],
+                "ratio": seconds / least[way, cells[0]],
                 "clips": rate,
                 "tflops": reached / 1e12,
                 "share": reached / ceilings[way],
-                "MiB": peaks.get((way, name)),
+                "MiB": peaks[way, name],
             }
         )
     return rows
 
 
-def steps_of(work: Work, way: str) -> dict[str, Step]:
-    steps = {name: our_step(work, (*WAYS[way], *changes)) for name, changes in OURS.items()}
-    if find_spec(PEER):
-        steps[PEER] = peers_step(work, (*WAYS[way], *OURS[BARE]))
-    return steps
+def step_of(work: Work, way: str, name: str) -> Step:
+    make = our_step if name in OURS else peers_step
+    return make(work, (*WAYS[way], *OURS.get(name, OURS[BARE])))
 
 
-def _peak(work: Work, way: str, name: str) -> float | None:
-    """Not of a compiled step on a CPU: there the compiler's memory is the process's too."""
-    if work.device.type == "cpu" and work.cfg(WAYS[way]).MODEL.COMPILE:
+def _peak(work: Work, way: str, name: str, step: Step) -> float | None:
+    """On a CPU not of the peer, nor of a compiled step: the compiler's memory is the process's."""
+    if work.device.type == "cuda":
+        return step_mib(step, work.device)
+    if name not in OURS or work.cfg(WAYS[way]).MODEL.COMPILE:
         return None
     return added_mib(work, (*WAYS[way], *OURS[name]))
 
@@ -107,7 +118,7 @@ def matrix_rate(work: Work, way: str, repeats: int = 5) -> float:
 
 def as_text(rows: Sequence[dict]) -> str:
     """A Markdown table."""
-    head = "way,,ms a clip,/ no memory,clips/s,TFLOP/s,of matrices',MiB of a step".split(",")
+    head = "way,,ms a clip,/ first,clips/s,TFLOP/s,of matrices',MiB of a step".split(",")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         peak = "" if row["MiB"] is None else f"{row['MiB']:.0f}"
@@ -118,17 +129,19 @@ def as_text(rows: Sequence[dict]) -> str:
 
 
 def where_time_goes(work: Work, way: str, rows: int = 12) -> str:
-    """Torch's operations of a step with memory, the dearest first."""
+    """Torch's operations, on a GPU kernels, of a step with memory, the dearest first."""
     step, cuda = our_step(work, WAYS[way]), work.device.type == "cuda"
     seconds_of(step, work.device)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as record:
         seconds_of(step, work.device)
     key = "self_device_time_total" if cuda else "self_cpu_time_total"
-    events = sorted(record.key_averages(), key=lambda e: getattr(e, key), reverse=True)
+    where = DeviceType.CUDA if cuda else DeviceType.CPU  # kernels, or torch's operations
+    events = [event for event in record.key_averages() if event.device_type == where]
+    events.sort(key=lambda event: getattr(event, key), reverse=True)
     total = sum(getattr(event, key) for event in events)
     lines = [f"{way}, with memory:"]
     for event in events[:rows]:
         share = getattr(event, key) / total
-        lines.append(f"  {share:6.1%}  {event.count:5} x  {event.key}")
+        lines.append(f"  {share:6.1%}  {event.count:5} x  {event.key[:WIDE]}")
     return "\n".join(lines)

@@ -14,13 +14,14 @@ from cmvl.config.defaults import get_cfg
 from cmvl.config.validate import validate
 from cmvl.utils.errors import ConfigError
 
-# Where a PySlowFast key's job is done by another key here.
+# Where the job of a key of PySlowFast's, or an old one of ours, is done by another key.
 MOVED = {
     "MODEL.ARCH": "MODEL.BACKBONE",
     "MODEL.MODEL_NAME": "MODEL.BACKBONE",
     "TRAIN.CHECKPOINT_FILE_PATH": "TRAIN.INIT_FROM",
     "TEST.BATCH_SIZE": "TEST.CHUNK",
     "TRAIN.MIXED_PRECISION": "TRAIN.PRECISION",
+    "MODEL.CHANNELS_LAST": "MODEL.MEMORY_FORMAT",
     "NUM_SHARDS": "--num_shards (of tools/run_net.py)",
     "SHARD_ID": "--shard_id (of tools/run_net.py)",
     "BN.NUM_SYNC_DEVICES": "BN.SYNC",

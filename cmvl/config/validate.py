@@ -20,6 +20,7 @@ CHOICES = {
     "AVA.EVALUATOR": ("pyslowfast", "activitynet_2018", "activitynet_2019", "activitynet_2020"),
     "TRAIN.PRECISION": PRECISIONS,
     "TEST.PRECISION": PRECISIONS,
+    "MODEL.MEMORY_FORMAT": ("auto", "contiguous", "channels_last"),
 }
 AT_LEAST_ONE = (
     "TRAIN.BATCH_SIZE",

@@ -6,22 +6,47 @@ from torch import nn
 
 from cmvl.encode import batch_reduction, batch_reduction_by_groups
 from cmvl.layers.batchnorm import merge_groups, synchronise
+from cmvl.layers.folded_conv import fold_stems
 from cmvl.model import VideoModel
+
+MOST_BLOCKS = 128  # different ones, in training and in tests; torch's own limit is 8
 
 
 def build_fast(cfg: CfgNode, model: VideoModel) -> None:
     """Memory layout, compilation and the groups of norms, in place; parameter names stay."""
-    if cfg.MODEL.CHANNELS_LAST:
-        for module in model.backbone.modules():
-            if isinstance(module, nn.Conv3d):  # its output follows; other tensors have no 5 axes
-                module.to(memory_format=torch.channels_last_3d)
-        if model.encode is batch_reduction:
-            model.encode = batch_reduction_by_groups
+    if lays_channels_last(cfg, next(model.parameters()).device):
+        lay_channels_last(model)
     if cfg.BN.SYNC:
         synchronise(model)
     if not cfg.BN.CLIPWISE:
         merge_groups(model)
     if cfg.MODEL.COMPILE:
-        model.backbone.compile()
-        for name in ("push", "recall", "infuse"):
-            setattr(model.memory, name, torch.compile(getattr(model.memory, name)))
+        compile_parts(model)
+
+
+def lays_channels_last(cfg: CfgNode, device: torch.device) -> bool:
+    """MODEL.MEMORY_FORMAT; auto: on GPUs, whose libraries have their best kernels for it."""
+    name = cfg.MODEL.MEMORY_FORMAT
+    return name == "channels_last" or (name == "auto" and device.type == "cuda")
+
+
+def lay_channels_last(model: VideoModel) -> None:
+    """Weights of the backbone with channels innermost; maps follow."""
+    for module in model.backbone.modules():
+        # A kernel of one position is the same in both layouts, its gradient comes in the plain one.
+        if isinstance(module, nn.Conv3d) and module.weight[0, 0].numel() > 1:
+            module.to(memory_format=torch.channels_last_3d)
+    fold_stems(model.backbone)
+    if model.encode is batch_reduction:
+        model.encode = batch_reduction_by_groups
+
+
+def compile_parts(model: VideoModel) -> None:
+    """The backbone block by block: blocks that are alike are compiled once."""
+    torch._dynamo.config.cache_size_limit = MOST_BLOCKS
+    kinds = model.backbone.blocks
+    for module in model.backbone.modules():
+        if isinstance(module, kinds) or (not kinds and module is model.backbone):
+            module.compile(dynamic=False)  # other blocks' shapes say nothing about this one's
+    for name in ("push", "recall", "infuse"):
+        setattr(model.memory, name, torch.compile(getattr(model.memory, name)))

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from cmvl.engine.optim import set_lr
 from cmvl.engine.precision import Precision, build_precision
+from cmvl.engine.transfer import Transfer
 from cmvl.model import VideoModel
 from cmvl.structures import VideoBatch
 from cmvl.utils.distributed import world_size
@@ -35,6 +36,7 @@ class Stepper:
         self.model, self.optimizer, self.loss_fn = model, optimizer, loss_fn
         self.precision, self.scaler = precision, precision.scaler()
         self.max_norm, self.guard = max_norm, guard
+        self._transfer = Transfer(precision.device)
         self._parallel = DistributedDataParallel(model) if world_size() > 1 else model
 
     def __call__(self, batches: Sequence[VideoBatch], lr: float) -> dict[str, float | Tensor]:
@@ -49,7 +51,7 @@ class Stepper:
         return {**losses, "lr": lr, **values, **self.model.memory.gate_statistics()}
 
     def _backward(self, batch: VideoBatch, passes: int, last: bool = False) -> dict[str, Tensor]:
-        batch = batch.to(self.precision.device)
+        batch = self._transfer(batch)
         # Gradients of the passes add up here; the last one's backward adds up over processes.
         alone = world_size() > 1 and not last
         with self._parallel.no_sync() if alone else nullcontext():

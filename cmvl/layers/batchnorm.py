@@ -39,9 +39,9 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
             )
         across = self.sync and world_size() > 1
         N = self.clips if self.clipwise else 1
-        if not across and (N == 1 or self.together):
-            y, mean, var = self._in_pieces(x, N)
-        elif not across and x.is_contiguous():
+        if not across and (N == 1 or (self.together and not torch.compiler.is_compiling())):
+            return self._in_pieces(x, N)
+        if not across and x.is_contiguous() and not self.together:
             y, mean, var = self._in_one_kernel(x, N)
         else:
             y, mean, var = grouped_norm(
@@ -51,26 +51,27 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
             self._move(mean, var)
         return y
 
-    def _in_pieces(self, x: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
-        """As `grouped_norm`, for groups that lie together, in torch's layout or another."""
-        mean, var = self._own_statistics(N)
-        parts = [
-            F.batch_norm(part, mean[n], var[n], self.weight, self.bias, True, 1.0, self.eps)
-            for n, part in enumerate(x.chunk(N))
-        ]
-        return parts[0] if N == 1 else torch.cat(parts), mean, var
+    def _in_pieces(self, x: Tensor, N: int) -> Tensor:
+        """Group after group, which lie together, by torch's kernels, running statistics included.
 
-    def _own_statistics(self, N: int) -> tuple[Tensor, Tensor]:
-        """Throw-away buffers (N, C): momentum 1 makes them the batch's own mean and variance.
-
-        In the running statistics' type, which under autocast is not the activation's.
+        (B, C, t h, w) is a view in both layouts; with channels innermost its kernels take 4 axes.
         """
-        shape = (N, self.num_features)
-        return self.running_mean.new_zeros(shape), self.running_var.new_zeros(shape)
+        mean, var = self.running_mean, self.running_var
+        if self.frozen:
+            mean, var = mean.clone(), var.clone()
+        else:
+            self.num_batches_tracked += N
+        parts = [
+            F.batch_norm(part, mean, var, self.weight, self.bias, True, self.momentum, self.eps)
+            for part in x.flatten(2, 3).chunk(N)
+        ]
+        return (parts[0] if N == 1 else torch.cat(parts)).unflatten(2, x.shape[2:4])
 
     def _in_one_kernel(self, x: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
         """As `grouped_norm`, for contiguous x: (B, N * C, ...) is a view of it."""
-        C, (mean, var) = self.num_features, self._own_statistics(N)
+        C = self.num_features
+        # Momentum 1 makes these the batch's own, in a type that autocast does not change.
+        mean, var = self.running_mean.new_zeros(N, C), self.running_var.new_zeros(N, C)
         grouped = x.view(x.shape[0] // N, N * C, *x.shape[2:])
         weight, bias = self.weight.repeat(N), self.bias.repeat(N)
         y = F.batch_norm(grouped, mean.flatten(), var.flatten(), weight, bias, True, 1.0, self.eps)
@@ -80,15 +81,9 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
     def _move(self, mean: Tensor, var: Tensor) -> None:
         """N steps of the exponential average, batch statistics (N, C)."""
         self.num_batches_tracked += len(mean)
-        momentum = self.momentum
-        if momentum is None:  # torch's cumulative average
-            momentum = len(mean) / float(self.num_batches_tracked)
-            self.running_mean.lerp_(mean.mean(dim=0), momentum)
-            self.running_var.lerp_(var.mean(dim=0), momentum)
-            return
-        N, kept = len(mean), 1 - momentum
+        N, kept = len(mean), 1 - self.momentum
         back = torch.arange(N - 1, -1, -1, dtype=mean.dtype, device=mean.device)
-        shares = momentum * kept**back  # of group n in the average after all N
+        shares = self.momentum * kept**back  # of group n in the average after all N
         self.running_mean.mul_(kept**N).add_(shares @ mean)
         self.running_var.mul_(kept**N).add_(shares @ var)
 

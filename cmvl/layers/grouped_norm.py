@@ -23,10 +23,14 @@ def grouped_norm(
     `across`: statistics over all processes, and gradients through them. `together`: clip n of
     video b is at row n * B + b, not b * N + n.
     """
-    return _GroupedNorm.apply(x, weight, bias, N, eps, across, together)
+    by_kernels = x.is_cuda and not torch.compiler.is_compiling() and (together or x.is_contiguous())
+    way = _ByKernels if by_kernels else _ByOperations
+    return way.apply(x, weight, bias, N, eps, across, together)
 
 
-class _GroupedNorm(Function):
+class _ByOperations(Function):
+    """In any layout, on any device; a compiler makes few kernels of it."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -67,6 +71,75 @@ class _GroupedNorm(Function):
         dx = (dy - _wide(of_dy) - x_hat * _wide(of_x_hat)) * _wide(inverse * weight)
         dx = _joined(dx.to(x.dtype), ctx.together)
         return dx, d_weight, d_bias, None, None, None, None
+
+
+class _ByKernels(Function):
+    """By those of torch's SyncBatchNorm: a third of the passes through a GPU's memory."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        N: int,
+        eps: float,
+        across: bool,
+        together: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        C, parts = x.shape[1], _parts(x, N, together)
+        count = x.numel() // (N * C)
+        found = [torch.batch_norm_stats(part, eps) for part in parts]
+        mean, inverse = (torch.cat(values) for values in zip(*found, strict=True))  # (N C)
+        variance = inverse.pow(-2) - eps
+        if across:
+            mean, variance, count = _pooled(mean, variance, count)
+            inverse = (variance + eps).rsqrt()
+        y = torch.empty_like(x)
+        each = _split(len(parts), weight.repeat(N), bias.repeat(N), mean, inverse)
+        for part, values, out in zip(parts, each, _parts(y, N, together), strict=True):
+            torch.batch_norm_elemt(part, *values, eps, out=out)
+        ctx.save_for_backward(x, weight, mean, inverse)
+        ctx.N, ctx.across, ctx.together, ctx.count = N, across, together, count
+        mean = mean.view(N, C)
+        unbiased = variance.view(N, C) * (count / max(count - 1, 1))
+        ctx.mark_non_differentiable(mean, unbiased)
+        return y, mean, unbiased
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse = ctx.saved_tensors
+        layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last_3d
+        dys = _parts(dy.contiguous(memory_format=layout), ctx.N, ctx.together)
+        xs = _parts(x, ctx.N, ctx.together)
+        each = _split(len(xs), mean, inverse, weight.repeat(ctx.N))
+        found = [
+            torch.batch_norm_backward_reduce(*maps, *values, True, True, True)
+            for *maps, values in zip(dys, xs, each, strict=True)
+        ]
+        *sums, d_weight, d_bias = (torch.cat(values) for values in zip(*found, strict=True))
+        sums = torch.stack(sums)  # (2, N C)
+        if ctx.across:
+            sums = all_reduce(sums)
+        count = torch.full((1,), ctx.count, dtype=torch.int32, device=x.device)
+        dx = [
+            torch.batch_norm_backward_elemt(*maps, *values, *totals, count)
+            for *maps, values, totals in zip(dys, xs, each, _split(len(xs), *sums), strict=True)
+        ]
+        dx = dx[0] if len(dx) == 1 else torch.cat(dx)
+        d_weight, d_bias = (d.view(ctx.N, -1).sum(dim=0) for d in (d_weight, d_bias))
+        return dx.view_as(x), d_weight, d_bias, None, None, None, None
+
+
+def _parts(x: Tensor, N: int, together: bool) -> list[Tensor]:
+    """Views in which a channel is of one group: N of (B, C, t h, w), or one (B, N C, t h, w)."""
+    flat = x.flatten(2, 3)
+    return list(flat.chunk(N)) if together else [flat.unflatten(0, (-1, N)).flatten(1, 2)]
+
+
+def _split(parts: int, *values: Tensor) -> list[tuple[Tensor, ...]]:
+    """What of the `values` (N C) belongs to each part."""
+    return list(zip(*(value.chunk(parts) for value in values), strict=True))
 
 
 def _apart(x: Tensor, N: int, together: bool) -> Tensor:
