@@ -141,6 +141,19 @@ def test_by_kernels_as_by_operations(kernels, together, layout):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_running_statistics_are_exact_under_autocast(together):
+    ours, torchs = ClipwiseBatchNorm3d(4), nn.BatchNorm3d(4)
+    x = torch.randn(6, 4, 2, 3, 3).bfloat16()
+    groups = x.unflatten(0, (3, 2)) if together else x.unflatten(0, (2, 3)).transpose(0, 1)
+    with clip_groups(ours, 3, together), torch.autocast("cpu", torch.bfloat16):
+        ours(x)
+    for group in groups:
+        torchs(group.float())
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(ours, name), getattr(torchs, name), rtol=1e-5, atol=1e-6)
+
+
 def test_frozen_stats_change_nothing_else():
     ours, _ = made()
     x = torch.randn(6, 4, 1, 2, 2, dtype=torch.float64)

@@ -31,7 +31,8 @@ def data(demo_data):
 
 def run_net(*args):
     command = [sys.executable, str(ROOT / "tools/run_net.py"), *map(str, args)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 

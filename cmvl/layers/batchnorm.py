@@ -82,10 +82,11 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
         """N steps of the exponential average, batch statistics (N, C)."""
         self.num_batches_tracked += len(mean)
         N, kept = len(mean), 1 - self.momentum
-        back = torch.arange(N - 1, -1, -1, dtype=mean.dtype, device=mean.device)
-        shares = self.momentum * kept**back  # of group n in the average after all N
-        self.running_mean.mul_(kept**N).add_(shares @ mean)
-        self.running_var.mul_(kept**N).add_(shares @ var)
+        # Of group n in the average after all N, but for the momentum.
+        shares = torch.logspace(N - 1, 0, N, base=kept, dtype=mean.dtype, device=mean.device)
+        for running, groups in ((self.running_mean, mean), (self.running_var, var)):
+            # In place: autocast would round the products of `mv` to half precision.
+            running.addmv_(groups.t(), shares, beta=kept**N, alpha=self.momentum)
 
 
 def synchronise(module: nn.Module) -> None:

@@ -96,7 +96,7 @@ class _ByKernels(Function):
             mean, variance, count = _pooled(mean, variance, count)
             inverse = (variance + eps).rsqrt()
         y = torch.empty_like(x)
-        each = _split(len(parts), weight.repeat(N), bias.repeat(N), mean, inverse)
+        each = _each(parts, weight, bias, mean, inverse)
         for part, values, out in zip(parts, each, _parts(y, N, together), strict=True):
             torch.batch_norm_elemt(part, *values, eps, out=out)
         ctx.save_for_backward(x, weight, mean, inverse)
@@ -112,7 +112,7 @@ class _ByKernels(Function):
         layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last_3d
         dys = _parts(dy.contiguous(memory_format=layout), ctx.N, ctx.together)
         xs = _parts(x, ctx.N, ctx.together)
-        each = _split(len(xs), mean, inverse, weight.repeat(ctx.N))
+        each = _each(xs, mean, inverse, weight)
         found = [
             torch.batch_norm_backward_reduce(*maps, *values, True, True, True)
             for *maps, values in zip(dys, xs, each, strict=True)
@@ -124,7 +124,7 @@ class _ByKernels(Function):
         count = torch.full((1,), ctx.count, dtype=torch.int32, device=x.device)
         dx = [
             torch.batch_norm_backward_elemt(*maps, *values, *totals, count)
-            for *maps, values, totals in zip(dys, xs, each, _split(len(xs), *sums), strict=True)
+            for *maps, values, totals in zip(dys, xs, each, _each(xs, *sums), strict=True)
         ]
         dx = dx[0] if len(dx) == 1 else torch.cat(dx)
         d_weight, d_bias = (d.view(ctx.N, -1).sum(dim=0) for d in (d_weight, d_bias))
@@ -137,9 +137,11 @@ def _parts(x: Tensor, N: int, together: bool) -> list[Tensor]:
     return list(flat.chunk(N)) if together else [flat.unflatten(0, (-1, N)).flatten(1, 2)]
 
 
-def _split(parts: int, *values: Tensor) -> list[tuple[Tensor, ...]]:
-    """What of the `values` (N C) belongs to each part."""
-    return list(zip(*(value.chunk(parts) for value in values), strict=True))
+def _each(parts: list[Tensor], *values: Tensor) -> list[tuple[Tensor, ...]]:
+    """Of the `values`, (N C) or (C) for all groups, those of each part."""
+    size = parts[0].shape[1]
+    rows = (v.view(-1, size) if len(v) >= size else v.repeat(1, size // len(v)) for v in values)
+    return list(zip(*(row.expand(len(parts), -1) for row in rows), strict=True))
 
 
 def _apart(x: Tensor, N: int, together: bool) -> Tensor:
