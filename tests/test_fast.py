@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.optim import SGD
 
 from cmvl.config import load_cfg
-from cmvl.engine.fast import build_fast
+from cmvl.engine.fast import build_fast, lays_channels_last
 from cmvl.engine.precision import Precision, build_precision
 from cmvl.engine.step import Stepper
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
@@ -129,6 +129,20 @@ def test_choice_of_precision():
     assert not build_precision(cfg, "bfloat16", CPU).scaler().is_enabled()
     with pytest.raises(ConfigError, match="float16 is for GPUs"):
         build_precision(cfg, "float16", CPU)
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "last"),
+    [
+        ("TRAIN.PRECISION bfloat16", "cuda", True),
+        ("TRAIN.PRECISION float32", "cuda", False),
+        ("TRAIN.PRECISION bfloat16", "cpu", False),
+        ("TRAIN.PRECISION bfloat16 MODEL.MEMORY_FORMAT contiguous", "cuda", False),
+        ("MODEL.MEMORY_FORMAT channels_last", "cpu", True),
+    ],
+)
+def test_choice_of_layout(options, device, last):
+    assert lays_channels_last(load_cfg(None, options.split()), torch.device(device)) == last
 
 
 def test_norms_without_groups():

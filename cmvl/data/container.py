@@ -11,6 +11,8 @@ from av.stream import Disposition
 
 from cmvl.utils.errors import VideoError
 
+# From PyAV 19 on tags of any encoding are taken.
+ANY_TAGS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 # What PyAV raises for a broken file, besides its own errors.
 BROKEN = (FFmpegError, OSError, ValueError, EOFError, IndexError)
 
@@ -23,8 +25,13 @@ def open_container(path: str) -> Any:
     if os.path.getsize(path) == 0:
         raise VideoError(f"{path}: expected a video file, found 0 bytes")
     with damage(path, "it is no video file, or one cut off before its index"):
-        # An absolute path cannot be taken for a protocol such as "concat:".
-        return av.open(os.path.abspath(path), metadata_errors="ignore")
+        return open_media(path)
+
+
+def open_media(path: str) -> Any:
+    """As PyAV does, whatever encoding the tags are in."""
+    # An absolute path cannot be taken for a protocol such as "concat:".
+    return av.open(os.path.abspath(path), **ANY_TAGS)
 
 
 def film(path: str, container: Any) -> Any:

@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from cmvl.data.container import BROKEN
+from cmvl.data.container import BROKEN, open_media
 from cmvl.data.decode import ONE_THREAD
 from cmvl.data.disk import find_media
 from cmvl.data.parallel import Crash, for_each
@@ -94,7 +94,7 @@ def cut_frames(source: str, name: str, target: str, cut: Cut) -> int:
 def _resampled(source: str, cut: Cut) -> Iterator[tuple[np.ndarray, int]]:
     """(BGR picture, how many frames it lasts): a frame is shown from the nearest tick on."""
     shown, since = None, 0
-    with av.open(os.path.abspath(source), metadata_errors="ignore") as container:
+    with open_media(source) as container:
         if not container.streams.video:
             raise VideoError(f"{source}: expected a video stream, found none")
         film = container.streams.video[0]

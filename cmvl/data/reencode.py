@@ -12,7 +12,7 @@ from fractions import Fraction
 import av
 from av.filter import Graph
 
-from cmvl.data.container import BROKEN
+from cmvl.data.container import BROKEN, open_media
 from cmvl.utils.errors import VideoError
 
 COLOUR = ("colorspace", "color_range", "color_primaries", "color_trc")
@@ -66,7 +66,7 @@ def reencode(source: str, target: str, encoding: Encoding) -> None:
 
 
 def _write(source: str, part: str, encoding: Encoding) -> int:
-    with av.open(source, metadata_errors="ignore") as reader:
+    with open_media(source) as reader:
         if not reader.streams.video:
             raise VideoError(f"{source}: expected a video stream, found none")
         film = reader.streams.video[0]

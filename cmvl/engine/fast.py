@@ -5,6 +5,7 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from cmvl.encode import batch_reduction, batch_reduction_by_groups
+from cmvl.engine.precision import build_precision
 from cmvl.layers.batchnorm import merge_groups, synchronise
 from cmvl.layers.folded_conv import fold_stems
 from cmvl.model import VideoModel
@@ -25,9 +26,11 @@ def build_fast(cfg: CfgNode, model: VideoModel) -> None:
 
 
 def lays_channels_last(cfg: CfgNode, device: torch.device) -> bool:
-    """MODEL.MEMORY_FORMAT; auto: on GPUs, whose libraries have their best kernels for it."""
-    name = cfg.MODEL.MEMORY_FORMAT
-    return name == "channels_last" or (name == "auto" and device.type == "cuda")
+    """MODEL.MEMORY_FORMAT; auto: in half precision on a GPU (docs/benchmarks.md)."""
+    if cfg.MODEL.MEMORY_FORMAT != "auto":
+        return cfg.MODEL.MEMORY_FORMAT == "channels_last"
+    half = build_precision(cfg, cfg.TRAIN.PRECISION, device).half
+    return device.type == "cuda" and half is not None
 
 
 def lay_channels_last(model: VideoModel) -> None:

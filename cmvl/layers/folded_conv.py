@@ -6,7 +6,7 @@ GPU libraries have no fast kernel for a 3D convolution of three channels (docs/b
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-COLOURS = 3
+COLOURS, WHOLE = 3, 8
 
 
 class FoldedConv3d(nn.Conv3d):
@@ -16,8 +16,8 @@ class FoldedConv3d(nn.Conv3d):
         """(B, d, T, H, W) -> (B, d_out, T', H', W'), a view with channels innermost."""
         k, t, (p, *padding) = self.kernel_size[0], self.stride[0], self.padding
         frames = F.pad(x, (0, 0, 0, 0, p, p)).unfold(2, k, t)  # (B, d, T', H, W, k)
-        folded = frames.permute(0, 2, 3, 4, 5, 1).flatten(4)
-        weight = self.weight.permute(0, 3, 4, 2, 1).flatten(3)
+        folded = _innermost(frames.permute(0, 2, 3, 4, 5, 1))
+        weight = _innermost(self.weight.permute(0, 3, 4, 2, 1))
         y = F.conv2d(
             folded.flatten(0, 1).permute(0, 3, 1, 2),
             weight.permute(0, 3, 1, 2),
@@ -26,6 +26,12 @@ class FoldedConv3d(nn.Conv3d):
             padding,
         )
         return y.unflatten(0, folded.shape[:2]).transpose(1, 2)
+
+
+def _innermost(x: Tensor) -> Tensor:
+    """(..., k, d) -> (..., k d), with zeros up to a multiple that GPU kernels take as it is."""
+    x = x.flatten(-2)
+    return F.pad(x, (0, -x.shape[-1] % WHOLE))
 
 
 def fold_stems(module: nn.Module) -> None:
