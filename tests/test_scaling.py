@@ -65,7 +65,7 @@ def test_hours_by_hand():
             "K400/SLOW_8x8_CM",
         )
     ]
-    hours = sum(98 * 234_643 * 5 * net.train / (989e12 * 0.25) / 3600 for net in nets)
+    hours = sum(98 * 234_643 * 5 * net.train / (989e12 * 0.08) / 3600 for net in nets)
     assert row[1] == "3" and float(row[2]) == pytest.approx(hours, abs=0.5)
 
 
@@ -83,7 +83,7 @@ def test_tables_of_a_config(tool):
     """On stdout, the page stays; every assumption moves its column."""
     page = PAGE.read_text()
     words = ["--cfg", CM, "--machines", "1", "--within", "30", "--opts", "VIDEO.NUM_CLIPS", "1"]
-    loader = ["--single", "0.02", "--raw-single", "0.06"]
+    loader = ["--used", "0.25", "--single", "0.02", "--raw-single", "0.06"]
     data, traffic = (cells(t)[0] for t in tool(*words, *loader).strip().split("\n\n"))
     assert data[0] == traffic[0] == CM and data[1] == "1" and traffic[1] == "8"
     more = ["--used", "0.5", "--single", "0.04", "--raw-single", "0.03", "--latency", "1e-4"]
@@ -103,7 +103,7 @@ def test_a_page_of_ones_own(tool, tmp_path):
     page.write_text("<!-- table assumptions -->\n<!-- end -->\n<!-- table disk -->\n<!-- end -->\n")
     assert str(page) in tool("--page", str(page), "--size", "2.12", "--farther", "5")
     rows = {row[0]: row[-1] for row in cells(page.read_text()) if len(row) > 2}
-    assert rows["`--farther`"] == "5" and rows["`--size`"] == "2.12" and rows["`--used`"] == "0.25"
+    assert rows["`--farther`"] == "5" and rows["`--size`"] == "2.12" and rows["`--used`"] == "0.08"
     assert rows["K400"] == f"{254_404 * 2.12 / 1024:.0f}"
 
 

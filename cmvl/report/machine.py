@@ -22,9 +22,9 @@ class Machine:
         989.0, "TFLOP/s of one GPU in bfloat16, dense", "data sheet of H100 SXM and H200"
     )
     used: float = assumed(
-        0.25,
+        0.08,
         "share of them that training reaches",
-        "a guess; 3D convolutions of few channels reach less than large matrices",
+        "benchmarks.md: SlowFast 0.06, compiled 0.08; Slow-only 0.10; one GPU, clips on it",
     )
     within: float = assumed(
         300.0,
