@@ -53,6 +53,11 @@ def test_dump_loads_again(tmp_path):
             [],
             "f.yaml:2: unknown key VIDEO.NUM_CLIP; did you mean VIDEO.NUM_",
         ),
+        (
+            "MODEL: {CHANNELS_LAST: true}",
+            [],
+            "f.yaml:1: unknown key MODEL.CHANNELS_LAST; it is MODEL",
+        ),
         ("MODEL: {ARCH: slow}", [], "f.yaml:1: unknown key MODEL.ARCH; PySlowFast's MODEL.ARCH is"),
         ("", ["TRIAN.BATCH_SIZE", "8"], "command line: unknown key TRIAN.BATCH_SIZE; did you mean"),
         (

@@ -14,19 +14,19 @@ from cmvl.config.defaults import get_cfg
 from cmvl.config.validate import validate
 from cmvl.utils.errors import ConfigError
 
-# Where the job of a key of PySlowFast's, or an old one of ours, is done by another key.
+# Where a PySlowFast key's job is done by another key here.
 MOVED = {
     "MODEL.ARCH": "MODEL.BACKBONE",
     "MODEL.MODEL_NAME": "MODEL.BACKBONE",
     "TRAIN.CHECKPOINT_FILE_PATH": "TRAIN.INIT_FROM",
     "TEST.BATCH_SIZE": "TEST.CHUNK",
     "TRAIN.MIXED_PRECISION": "TRAIN.PRECISION",
-    "MODEL.CHANNELS_LAST": "MODEL.MEMORY_FORMAT",
     "NUM_SHARDS": "--num_shards (of tools/run_net.py)",
     "SHARD_ID": "--shard_id (of tools/run_net.py)",
     "BN.NUM_SYNC_DEVICES": "BN.SYNC",
     "BN.NORM_TYPE": "BN.SYNC",
 }
+RENAMED = {"MODEL.CHANNELS_LAST": "MODEL.MEMORY_FORMAT"}  # of our own
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,8 @@ def _coerce(default: Any, value: Any) -> tuple[Any, bool]:
 def _advice(cfg: CfgNode, key: str) -> str:
     if key in MOVED:
         return f"; PySlowFast's {key} is {MOVED[key]} here"
+    if key in RENAMED:
+        return f"; it is {RENAMED[key]} now"
     known = list(_keys(cfg))
     same_name = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.0)
