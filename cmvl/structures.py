@@ -60,7 +60,7 @@ class VideoBatch:
         move = lambda t: t if t is None else t.to(device, non_blocking=True)  # noqa: E731
         return self._with(move)
 
-    def record_stream(self, stream: "torch.cuda.Stream") -> None:
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
         """Its memory on a GPU is not used again before `stream` is through with it."""
         for tensor in (self.clips, *self.targets, self.boxes):
             if tensor is not None:

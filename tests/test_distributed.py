@@ -13,6 +13,8 @@ from cmvl.utils.errors import DataError, LaunchError
 from cmvl.utils.launch import Crew, launch
 from cmvl.utils.seat import Seat, seat_in, seated
 
+from toy import free_port
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
@@ -23,7 +25,9 @@ def results(tmp_path_factory):
     return {n: torch.load(folder / f"world{n}.pt") for n in (1, 2, 4)}
 
 
-@pytest.mark.parametrize("strategy", ["batch_reduction", "by_groups", "multi_iteration"])
+@pytest.mark.parametrize(
+    "strategy", ["batch_reduction", "by_groups", "by_kernels", "multi_iteration"]
+)
 @pytest.mark.parametrize("processes", [1, 2, 4])
 @pytest.mark.parametrize("what", ["videos", "boxes"])
 def test_any_split_and_either_strategy_train_alike(results, what, processes, strategy):
@@ -59,10 +63,7 @@ def test_one_real_cause_is_told(how, error, told):
 
 
 def test_who_did_not_come():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    seat = Seat(0, 4, 0, "127.0.0.1", port, hosts_store=True)
+    seat = Seat(0, 4, 0, "127.0.0.1", free_port(), hosts_store=True)
     with pytest.raises(LaunchError, match="3 of 4 processes did not come .* rank 1, 2, 3"):
         with seated(seat, gpu=False, timeout=5, meeting=1):
             pass

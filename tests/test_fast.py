@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.optim import SGD
 
+from cmvl.backbones.resnet import SlowOnly
 from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast, lays_channels_last
 from cmvl.engine.precision import Precision, build_precision
@@ -28,23 +29,27 @@ SMALL = (
 ).split()
 
 
-def three_steps(strategy, *options, precision=None, dtype=torch.float64):
-    """Losses and the state after three steps."""
-    cfg = load_cfg(None, [*SMALL, "VIDEO.STRATEGY", strategy, *map(str, options)])
+def stepper(*options, device=CPU, precision=None, dtype=torch.float64):
+    cfg = load_cfg(None, [*SMALL, *map(str, options)])
     torch.manual_seed(0)
-    model = build_model(cfg, find_task("classification").head).to(dtype).train()
+    model = build_model(cfg, find_task("classification").head).to(device, dtype).train()
     build_fast(cfg, model)
     optimizer = SGD(model.parameters(), lr=0.02, momentum=0.9)
     loss_fn = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)
-    step = Stepper(model, optimizer, loss_fn, Precision(precision, CPU))
-    losses = []
-    for seed in range(3):
-        clips, labels = (
-            random_clips(3, 2, 3, cfg.DATA.NUM_FRAMES, 32, 32, seed=seed),
-            torch.arange(3) + seed % 2,
-        )
-        losses.append(step([VideoBatch(clips, labels, torch.arange(3))], 0.02)["loss"])
-    return torch.stack(losses), model.state_dict()
+    return Stepper(model, optimizer, loss_fn, Precision(precision, device))
+
+
+def batch(seed=0, frames=8):
+    clips = random_clips(3, 2, 3, frames, 32, 32, seed=seed)
+    return VideoBatch(clips, torch.arange(3) + seed % 2, torch.arange(3))
+
+
+def three_steps(strategy, *options, frames=8, **kind):
+    """Losses and the state after three steps."""
+    step = stepper("VIDEO.STRATEGY", strategy, "DATA.NUM_FRAMES", frames, *options, **kind)
+    losses = [step([batch(seed, frames)], 0.02)["loss"].cpu() for seed in range(3)]
+    state = {name: value.cpu() for name, value in step.model.state_dict().items()}
+    return torch.stack(losses), state
 
 
 def assert_alike(result, plain, atol=1e-9):
@@ -88,10 +93,29 @@ def test_compiled(strategy, monkeypatch):
 
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", compile_function)
-    options = ("MODEL.BACKBONE", "SlowOnly", "DATA.NUM_FRAMES", 2, *LAST)
-    plain = three_steps("batch_reduction", *options)
-    assert_alike(three_steps(strategy, *options, "MODEL.COMPILE", True), plain)
+    options = ("MODEL.BACKBONE", "SlowOnly", *LAST)
+    plain = three_steps("batch_reduction", *options, frames=2)
+    compiled_too = three_steps(strategy, *options, "MODEL.COMPILE", True, frames=2)
+    assert_alike(compiled_too, plain)
     assert len(compiled) == 5 + 3  # stem and four blocks; push, recall and infuse
+
+
+def test_a_backbone_without_blocks_is_compiled_whole(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compiled.append(f) or f)
+    monkeypatch.setattr(SlowOnly, "blocks", ())
+    model = stepper("MODEL.BACKBONE", "SlowOnly", "MODEL.COMPILE", True).model
+    assert [f.__self__ for f in compiled] == [model.backbone] + 3 * [model.memory]
+
+
+def test_gradients_are_laid_as_the_weights():
+    """Else DistributedDataParallel copies each, and warns."""
+    step = stepper(*LAST)
+    step([batch()], 0.02)
+    convolutions = [m for m in step.model.modules() if isinstance(m, torch.nn.Conv3d)]
+    assert convolutions
+    for layer in convolutions:
+        assert layer.weight.grad.stride() == layer.weight.stride(), layer
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -1,33 +1,21 @@
 """What only a GPU can show; skipped without one."""
 
-import socket
-import time
-
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from test_fast import LAST, SMALL, STRATEGIES
+from test_fast import LAST, STRATEGIES, assert_alike, batch, stepper, three_steps
 from test_run_net import CM, log_lines, run_net
 from torch import nn
-from torch.optim import SGD
 
-from cmvl.config import load_cfg
-from cmvl.engine.fast import build_fast
-from cmvl.engine.precision import Precision
-from cmvl.engine.step import Stepper
 from cmvl.engine.transfer import Transfer
 from cmvl.layers.grouped_norm import grouped_norm
-from cmvl.losses import VideoLoss
-from cmvl.model import build_model
-from cmvl.structures import VideoBatch
-from cmvl.tasks import find_task
 from cmvl.utils.seat import Seat, seated
 
-from toy import random_clips
+from toy import free_port
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+GPU = torch.device("cuda")
 PLAIN = ("MODEL.MEMORY_FORMAT", "contiguous")
 FORMATS = [PLAIN, LAST]
 LAYER = ("MEMORY.NORM", "layer")  # a batch norm over 3 gates magnifies roundings
@@ -42,47 +30,17 @@ def exact():
     torch.backends.cudnn.allow_tf32 = before
 
 
-def batch(seed=0, frames=8):
-    clips = random_clips(3, 2, 3, frames, 32, 32, seed=seed)
-    return VideoBatch(clips, torch.arange(3) + seed % 2, torch.arange(3))
-
-
-def stepper(device, *options, half=None, dtype=torch.float32):
-    cfg = load_cfg(None, [*SMALL, *map(str, options)])
-    torch.manual_seed(0)
-    model = build_model(cfg, find_task("classification").head).to(device, dtype).train()
-    build_fast(cfg, model)
-    loss = VideoLoss(nn.CrossEntropyLoss(), 1.0)
-    optimizer = SGD(model.parameters(), lr=0.02, momentum=0.9)
-    return Stepper(model, optimizer, loss, Precision(half, device))
-
-
-def three_steps(*args, **options):
-    """Losses and the state after three steps, on the CPU."""
-    step = stepper(*args, **options)
-    losses = [step([batch(seed)], 0.02)["loss"] for seed in range(3)]
-    state = {name: value.cpu() for name, value in step.model.state_dict().items()}
-    return torch.stack(losses).cpu(), state
-
-
-def assert_alike(result, expected, atol):
-    torch.testing.assert_close(result[0], expected[0], rtol=0, atol=atol)
-    for name, value in expected[1].items():
-        torch.testing.assert_close(result[1][name], value, rtol=0, atol=atol, msg=name)
-
-
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_float64_trains_as_on_a_cpu(strategy):
-    options = ("VIDEO.STRATEGY", strategy, *PLAIN)
-    expected = three_steps(CPU, *options, dtype=torch.float64)
-    assert_alike(three_steps(GPU, *options, dtype=torch.float64), expected, atol=1e-8)
+    found = three_steps(strategy, *PLAIN, device=GPU)
+    assert_alike(found, three_steps(strategy, *PLAIN), atol=1e-8)
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_float32_trains_as_on_a_cpu(strategy, form):
-    expected = three_steps(CPU, *LAYER, *PLAIN)
-    found = three_steps(GPU, *LAYER, "VIDEO.STRATEGY", strategy, *form)
+    expected = three_steps("batch_reduction", *LAYER, *PLAIN, dtype=torch.float32)
+    found = three_steps(strategy, *LAYER, *form, device=GPU, dtype=torch.float32)
     assert_alike(found, expected, atol=2e-3)
 
 
@@ -92,7 +50,7 @@ def test_mixed_precision_is_near_float32(form, half):
     """Both strategies' losses and the direction of their gradients."""
 
     def loss_and_gradient(*options, half=None):
-        step = stepper(GPU, *LAYER, *options, half=half)
+        step = stepper(*LAYER, *options, device=GPU, precision=half, dtype=torch.float32)
         if step.scaler.is_enabled():  # its usual scale begins with overflows
             step.scaler = torch.amp.GradScaler(init_scale=64.0)
         loss = step([batch()], 0.0)["loss"]
@@ -111,16 +69,17 @@ def test_mixed_precision_is_near_float32(form, half):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_compiled(strategy):
     torch._dynamo.reset()
-    options = (*LAST, "MODEL.BACKBONE", "SlowOnly", "VIDEO.STRATEGY", strategy)
-    expected = three_steps(GPU, *options, dtype=torch.float64)
-    compiled = three_steps(GPU, *options, "MODEL.COMPILE", True, dtype=torch.float64)
+    options = (*LAST, "MODEL.BACKBONE", "SlowOnly")
+    expected = three_steps(strategy, *options, device=GPU)
+    compiled = three_steps(strategy, *options, "MODEL.COMPILE", True, device=GPU)
     assert_alike(compiled, expected, atol=1e-8)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_step_never_waits_for_the_gpu(strategy):
     """Its result is read by the log, once in LOG_PERIOD steps."""
-    step = stepper(GPU, "VIDEO.STRATEGY", strategy, half=torch.bfloat16)
+    half = {"precision": torch.bfloat16, "dtype": torch.float32}
+    step = stepper("VIDEO.STRATEGY", strategy, device=GPU, **half)
     step([batch()], 0.02)
     pinned = batch(1).pin_memory()
     torch.cuda.synchronize()
@@ -174,15 +133,12 @@ def test_grouped_norm_is_a_batch_norm_per_group(layout, together, dtype):
         torch.autograd.grad((expected * dy).sum(), [x, weight, bias]),
         strict=True,
     ):
-        assert (a.float() - b.float()).norm() < 100 * atol * 1e-2 * b.float().norm()
+        assert (a.float() - b.float()).norm() < atol * b.float().norm()
 
 
 def test_nccl():
     """One process is a group too: the weights' gradients go through NCCL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with seated(Seat(0, 1, 0, "127.0.0.1", port, hosts_store=True), True, 60, 60):
+    with seated(Seat(0, 1, 0, "127.0.0.1", free_port(), hosts_store=True), True, 60, 60):
         model = nn.parallel.DistributedDataParallel(nn.Linear(4, 2).to(GPU))
         model(torch.ones(3, 4, device=GPU)).sum().backward()
         assert torch.equal(model.module.bias.grad.cpu(), torch.full((2,), 3.0))
@@ -191,14 +147,12 @@ def test_nccl():
 
 def test_run_net_on_a_gpu(demo_data, tmp_path):
     """Trains, validates and tests in bfloat16 with the whole of the data path."""
-    before = time.time()
     result = run_net(
         "--cfg", CM, "DATA.PATH_TO_DATA_DIR", demo_data / "relation", "NUM_GPUS", 1,
         "SOLVER.MAX_EPOCH", 2, "TRAIN.BATCH_SIZE", 20, "LOG_PERIOD", 1, "TRAIN.EVAL_PERIOD", 1,
         "OUTPUT_DIR", tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    print(f"run_net took {time.time() - before:.1f} s\n{result.stdout}")
     steps = log_lines(tmp_path, "train")
     assert len(steps) == 2 * (12 // 4) and all(line["memory_gb"] > 0 for line in steps)
     assert log_lines(tmp_path, "val")

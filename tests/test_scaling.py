@@ -125,6 +125,16 @@ def test_the_loaders_times_are_those_of_the_benchmarks():
     assert f"| 340x256 | prepared | {machine.size:g} |" in text
 
 
+def test_the_share_of_peak_is_that_of_the_benchmarks():
+    """Of a compiled SlowFast; FLOPs of a clip are those of the row that is not compiled."""
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    row = re.search(r"^\| \*\*bfloat16\+channels_last memory\*\* \|.*$", text, re.M)[0]
+    rate, tflops = (float(cell.strip(" *")) for cell in row.split("|")[4:6])
+    compiled = float(re.search(r"with memory: (\d+) clips/s against", text)[1])
+    machine = Machine()
+    assert round(compiled * tflops / rate / machine.tflops, 2) == machine.used
+
+
 def test_the_page_shows_the_arithmetic():
     text = PAGE.read_text()
     keys = [key for _, key, _ in MARK.findall(text)]

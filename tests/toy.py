@@ -1,5 +1,7 @@
 """Small pieces that several tests share."""
 
+import socket
+
 import torch
 from torch import nn
 
@@ -52,3 +54,9 @@ def toy_box_model(strategy="batch_reduction", opts=MEMORY):
 def random_clips(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

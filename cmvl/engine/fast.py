@@ -47,9 +47,9 @@ def lay_channels_last(model: VideoModel) -> None:
 def compile_parts(model: VideoModel) -> None:
     """The backbone block by block: blocks that are alike are compiled once."""
     torch._dynamo.config.cache_size_limit = MOST_BLOCKS
-    kinds = model.backbone.blocks
-    for module in model.backbone.modules():
-        if isinstance(module, kinds) or (not kinds and module is model.backbone):
-            module.compile(dynamic=False)  # other blocks' shapes say nothing about this one's
+    backbone = model.backbone
+    parts = [module for module in backbone.modules() if isinstance(module, backbone.blocks)]
+    for part in parts or [backbone]:
+        part.compile(dynamic=False)  # other blocks' shapes say nothing about this one's
     for name in ("push", "recall", "infuse"):
         setattr(model.memory, name, torch.compile(getattr(model.memory, name)))

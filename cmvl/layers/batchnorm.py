@@ -39,6 +39,7 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
             )
         across = self.sync and world_size() > 1
         N = self.clips if self.clipwise else 1
+        # A compiler makes fewer kernels of `grouped_norm` than of pieces.
         if not across and (N == 1 or (self.together and not torch.compiler.is_compiling())):
             return self._in_pieces(x, N)
         if not across and x.is_contiguous() and not self.together:

@@ -23,9 +23,14 @@ def grouped_norm(
     `across`: statistics over all processes, and gradients through them. `together`: clip n of
     video b is at row n * B + b, not b * N + n.
     """
-    by_kernels = x.is_cuda and not torch.compiler.is_compiling() and (together or x.is_contiguous())
+    by_kernels = (together or x.is_contiguous()) and _on_gpu(x)
     way = _ByKernels if by_kernels else _ByOperations
     return way.apply(x, weight, bias, N, eps, across, together)
+
+
+def _on_gpu(x: Tensor) -> bool:
+    """And not on its way through a compiler, which has no such kernels."""
+    return x.is_cuda and not torch.compiler.is_compiling()
 
 
 class _ByOperations(Function):
@@ -87,6 +92,7 @@ class _ByKernels(Function):
         across: bool,
         together: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        x = x.contiguous(memory_format=_layout(x))  # else `_parts` were copies
         C, parts = x.shape[1], _parts(x, N, together)
         count = x.numel() // (N * C)
         found = [torch.batch_norm_stats(part, eps) for part in parts]
@@ -109,8 +115,7 @@ class _ByKernels(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
-        layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last_3d
-        dys = _parts(dy.contiguous(memory_format=layout), ctx.N, ctx.together)
+        dys = _parts(dy.contiguous(memory_format=_layout(x)), ctx.N, ctx.together)
         xs = _parts(x, ctx.N, ctx.together)
         each = _each(xs, mean, inverse, weight)
         found = [
@@ -129,6 +134,10 @@ class _ByKernels(Function):
         dx = dx[0] if len(dx) == 1 else torch.cat(dx)
         d_weight, d_bias = (d.view(ctx.N, -1).sum(dim=0) for d in (d_weight, d_bias))
         return dx.view_as(x), d_weight, d_bias, None, None, None, None
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.contiguous_format if x.is_contiguous() else torch.channels_last_3d
 
 
 def _parts(x: Tensor, N: int, together: bool) -> list[Tensor]:
