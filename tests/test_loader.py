@@ -63,33 +63,56 @@ def test_worker_is_named_with_its_file(data, how, timeout):
     assert len(list(loader_of(data))) == 2
 
 
-HELD = """
+TWICE = """
+import time
 from multiprocessing import get_context
 from cmvl.data.loader import VideoLoader
 
 class Numbers(list):
     pass
 
-def read():
+class Slow(Numbers):
+    def __getitem__(self, i):
+        time.sleep(600 * (i > 0))
+        return i
+
+def hold():
     global loader
     loader = VideoLoader(Numbers([1, 2, 3]), 1, 0, 1, batch_size=1)
     print(len(list(loader)), flush=True)
 
+def fail():
+    global loader
+    loader = VideoLoader(Slow(range(9)), 6, 0, 1, batch_size=1)
+    for number in loader:
+        raise ValueError("its own")
+
 if __name__ == "__main__":
-    process = get_context("spawn").Process(target=read)
+    process = get_context("spawn").Process(target=WHAT)
     process.start()
     process.join()
-    read()
+    WHAT()
 """
 
 
-def test_a_process_ends_though_something_holds_a_loader(tmp_path):
-    """A global here, in a process of a crew and in a plain one; for ever, it would wait."""
-    (tmp_path / "held.py").write_text(HELD)
-    words = [sys.executable, str(tmp_path / "held.py")]
+def run_twice(tmp_path, what):
+    """In a process as those of a crew are, and in a plain one."""
+    (tmp_path / "twice.py").write_text(TWICE.replace("WHAT", what))
+    words = [sys.executable, str(tmp_path / "twice.py")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, env=environment)
+
+
+def test_a_process_ends_though_something_holds_a_loader(tmp_path):
+    """A global here; for ever, it would wait."""
+    done = run_twice(tmp_path, "hold")
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n3\n", "")
+
+
+def test_a_process_that_fails_says_nothing_of_its_workers(tmp_path):
+    """They are busy, and killed; torch would report each as a failure of its own."""
+    said = run_twice(tmp_path, "fail").stderr
+    assert said.count("ValueError: its own") == said.count("Traceback") == 2
 
 
 def test_a_worker_that_nobody_told_to_end_is_ended(data, monkeypatch):

@@ -1,9 +1,12 @@
 """The order of videos, and a loader that says which file it was when a worker dies or hangs."""
 
+import atexit
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
+from typing import Any
 
 import cv2
 import numpy as np
@@ -114,6 +117,7 @@ class VideoLoader(DataLoader):
             # The last word of torch, and of `multiprocessing` when this process ends, is SIGTERM;
             # workers leave that to the main process, which would wait for them for ever.
             worker._popen.terminate = worker._popen.kill
+        _die_quietly()
         return iterator
 
     def has_lost_a_worker(self) -> bool:
@@ -123,7 +127,7 @@ class VideoLoader(DataLoader):
         """One that hangs would not hear anything milder."""
         if not self._workers():
             return
-        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's would raise for each
+        before = _ignore_deaths()
         for worker in self._workers():
             worker.kill()
         self._iterator._shutdown_workers()
@@ -169,6 +173,21 @@ def watched(*loaders: VideoLoader) -> Iterator[None]:
         for loader in loaders:
             loader.kill_workers()
         raise DataError(message) from error
+
+
+def _ignore_deaths() -> Any:
+    """Torch's handler of SIGCHLD, which this returns, raises whatever is going on."""
+    return signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _die_quietly() -> None:
+    """When this process ends, so do its workers, and nothing is to be said of that.
+
+    A process of a crew has no `atexit`; in the others torch's hooks come before the finalizers.
+    """
+    atexit.unregister(_ignore_deaths)
+    atexit.register(_ignore_deaths)
+    Finalize(None, _ignore_deaths, exitpriority=0)
 
 
 def _start_worker(worker: int) -> None:
