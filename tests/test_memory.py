@@ -8,10 +8,12 @@ from cmvl.memory import CollaborativeMemory, build_memory
 from cmvl.memory.build import INFUSIONS, INTERACTIONS
 from cmvl.memory.infusion import FeatureGating, ResidualInfusion
 from cmvl.memory.interaction import AssociativeMemory, AveragePoolMemory, NoMemory
+from cmvl.memory.norm import MatrixNorm
 from cmvl.model import build_model
 from cmvl.tasks import find_task
 
 B, N, K, D, D_MEM = 2, 3, 4, 6, 5
+NORMS = ("batch", "batch_all", "batch_each", "layer", "none")
 
 
 @pytest.fixture(name="X")
@@ -69,7 +71,7 @@ def memory_of(interaction, infusion, norm):
     return memory
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "none", "batch_each"])
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("infusion", ["FeatureGating", "ResidualInfusion"])
 @pytest.mark.parametrize("interaction", ["AssociativeMemory", "AveragePoolMemory", "NoMemory"])
 def test_recall_infuses_what_pop_does(X, interaction, infusion, norm):
@@ -136,7 +138,7 @@ def test_push_is_a_mean_of_pushes(name, X):
 
 
 @pytest.mark.parametrize("infusion", [name for name, _ in INFUSIONS])
-@pytest.mark.parametrize("norm", ["batch", "batch_each", "layer", "none"])
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("interaction", ["AssociativeMemory", "AveragePoolMemory"])
 def test_every_design_trains(X, interaction, infusion, norm):
     cfg = load_cfg(
@@ -150,6 +152,19 @@ def test_every_design_trains(X, interaction, infusion, norm):
     sum((x**2).sum() for x in X_hat).backward()
     dead = [k for k, p in memory.named_parameters() if p.grad is None]
     assert not dead
+
+
+@pytest.mark.parametrize("kind", ["batch", "batch_all"])
+def test_what_the_gates_norm_is_taken_over(X, kind):
+    """batch: over the videos, clip by clip, one step of the running mean each; batch_all: both."""
+    norm = MatrixNorm(kind, D).double()
+    over = (0, 2) if kind == "batch" else (0, 1, 2)
+    mean, var = X.mean(over, keepdim=True), X.var(over, correction=0, keepdim=True)
+    torch.testing.assert_close(norm(X), (X - mean) / (var + norm.bn.eps).sqrt())
+    running = torch.zeros(D, dtype=torch.float64)
+    for of_group in mean[0, :, 0]:
+        running += norm.bn.momentum * (of_group - running)
+    torch.testing.assert_close(norm.bn.running_mean, running)
 
 
 def test_slow_pathway_only():

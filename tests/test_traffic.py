@@ -46,7 +46,8 @@ def heard(monkeypatch):
 
 @pytest.mark.parametrize(
     "opts",
-    ["", MULTI, "MEMORY.NORM batch_each", "BN.FROZEN True", "MODEL.FREEZE_BACKBONE True"]
+    ["", MULTI, "MEMORY.NORM batch_each", "MEMORY.NORM batch_all", "BN.CLIPWISE False"]
+    + ["BN.FROZEN True", "MODEL.FREEZE_BACKBONE True"]
     + [f"{MULTI} MODEL.FREEZE_BACKBONE True", "BN.SYNC False"],
 )
 def test_norms_say_what_is_counted(opts, heard):

@@ -10,7 +10,7 @@ from cmvl.utils.errors import ConfigError
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CHOICES = {
     "VIDEO.STRATEGY": ("batch_reduction", "multi_iteration"),
-    "MEMORY.NORM": ("batch", "batch_each", "layer", "none"),
+    "MEMORY.NORM": ("batch", "batch_all", "batch_each", "layer", "none"),
     "MEMORY.PATHWAYS": ("all", "slow"),
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "TEST.NUM_SPATIAL_CROPS": (1, 3),
@@ -96,7 +96,8 @@ def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
             "VIDEO.STRATEGY multi_iteration"
         )
         return
-    together = plan.videos * (ranks if cfg.BN.SYNC else 1) * (1 if cfg.BN.CLIPWISE else N)
+    clips = 1 if cfg.BN.CLIPWISE and cfg.MEMORY.NORM != "batch_all" else N
+    together = plan.videos * (ranks if cfg.BN.SYNC else 1) * clips
     gated = cfg.MEMORY.INTERACTION != "NoMemory" and cfg.MEMORY.INFUSION == "FeatureGating"
     if gated and cfg.MEMORY.NORM.startswith("batch") and together == 1:
         mend = 2 * ranks * plan.passes * (N if reduced else 1)

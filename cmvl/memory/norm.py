@@ -2,22 +2,26 @@
 
 from torch import Tensor, nn
 
-from cmvl.layers.batchnorm import ClipwiseBatchNorm3d, clip_groups
+from cmvl.layers.batchnorm import ClipwiseBatchNorm3d, clip_groups, merge_groups
 
 
 class MatrixNorm(nn.Module):
-    """`kind`: batch (clip-wise, over videos and positions) | layer (over d) | none."""
+    """`kind`: batch (clip-wise, over videos and positions) | batch_all (over clips too) | layer
+    (over d) | none.
+    """
 
     def __init__(self, kind: str, d: int):
         super().__init__()
         self.kind = kind
-        if kind == "batch":
+        if kind in ("batch", "batch_all"):
             self.bn = ClipwiseBatchNorm3d(d)
+            if kind == "batch_all":
+                merge_groups(self.bn)
         elif kind == "layer":
             self.ln = nn.LayerNorm(d)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, k, d) -> the same shape. Group n of the batch norm is clip n of every video."""
+        """(B, N, k, d) -> the same shape. Group n of `batch` is clip n of every video."""
         if self.kind == "none":
             return x
         if self.kind == "layer":

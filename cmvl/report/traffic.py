@@ -94,21 +94,22 @@ def statistics(cfg: CfgNode, model: VideoModel) -> Statistics:
     if not cfg.BN.SYNC:
         return Statistics(0, 0, 0, 0)
     train_mode(model)
-    backbone, memory = _synchronised(model.backbone), _synchronised(model.memory)
     N, multi = cfg.VIDEO.NUM_CLIPS, cfg.VIDEO.STRATEGY == "multi_iteration"
+    groups = N if cfg.BN.CLIPWISE else 1
+    backbone, memory = _synchronised(model.backbone, groups), _synchronised(model.memory, groups)
     calls, scans = (N, 2) if multi else (1, 1)
     return Statistics(
         gathers=scans * calls * len(backbone) + len(memory),
-        gathered=2 * N * (scans * sum(backbone) + sum(memory)),
+        gathered=2 * (scans * sum(backbone) + sum(memory)),
         reduces=calls * len(backbone) + len(memory),
-        reduced=2 * N * (sum(backbone) + sum(memory)),
+        reduced=2 * (sum(backbone) + sum(memory)),
     )
 
 
-def _synchronised(part: nn.Module) -> list[int]:
-    """Channels of the norms that take a batch's statistics."""
-    norms = [m for m in part.modules() if isinstance(m, ClipwiseBatchNorm3d)]
-    return [m.num_features for m in norms if m.training]
+def _synchronised(part: nn.Module, groups: int) -> list[int]:
+    """Means of a pass, of each norm that takes a batch's statistics: one a channel and group."""
+    norms = [m for m in part.modules() if isinstance(m, ClipwiseBatchNorm3d) and m.training]
+    return [m.num_features * (groups if m.clipwise else 1) for m in norms]
 
 
 def _elements(tensors: Iterator[Tensor]) -> int:
