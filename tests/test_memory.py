@@ -6,11 +6,13 @@ import torch
 from cmvl.config import load_cfg
 from cmvl.memory import CollaborativeMemory, build_memory
 from cmvl.memory.build import INFUSIONS, INTERACTIONS
-from cmvl.memory.infusion import FeatureGating, ResidualInfusion
+from cmvl.memory.infusion import FeatureGating, NoInfusion, ResidualInfusion
+from cmvl.memory.init import INITS
 from cmvl.memory.interaction import AssociativeMemory, AveragePoolMemory, NoMemory
 from cmvl.memory.norm import MatrixNorm
 from cmvl.model import build_model
 from cmvl.tasks import find_task
+from cmvl.utils.errors import ConfigError
 
 B, N, K, D, D_MEM = 2, 3, 4, 6, 5
 NORMS = ("batch", "batch_all", "batch_each", "layer", "none")
@@ -62,9 +64,14 @@ def test_gate_is_equation_4(X):
             torch.testing.assert_close(X_hat[b, n], expected, rtol=0, atol=1e-12)
 
 
-def memory_of(interaction, infusion, norm):
+def built(interaction, infusion, norm, init="uniform"):
     opts = ["MEMORY.INTERACTION", interaction, "MEMORY.INFUSION", infusion, "MEMORY.NORM", norm]
-    memory = build_memory(load_cfg(None, [*opts, "MEMORY.REDUCTION", "1"]), [D]).double()
+    opts += ["MEMORY.REDUCTION", "1", "MEMORY.INIT", init]
+    return build_memory(load_cfg(None, opts), [D]).double()
+
+
+def memory_of(interaction, infusion, norm):
+    memory = built(interaction, infusion, norm)
     with torch.no_grad():
         for p in memory.parameters():
             p.normal_()
@@ -165,6 +172,36 @@ def test_what_the_gates_norm_is_taken_over(X, kind):
     for of_group in mean[0, :, 0]:
         running += norm.bn.momentum * (of_group - running)
     torch.testing.assert_close(norm.bn.running_mean, running)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("infusion", "scale"), [("FeatureGating", 1.5), ("ResidualInfusion", 1)])
+def test_zero_infuses_nothing_at_first(X, infusion, scale, norm):
+    """And it learns: a step moves what is zero, the next one the projections before it."""
+    memory = built("AssociativeMemory", infusion, norm, "zero")
+    optimizer = torch.optim.SGD(memory.parameters(), 0.1)
+    for expected in (scale * X, None):
+        (X_hat,) = memory.infuse([X], memory.pop(memory.push([X]), [X]))
+        if expected is not None:
+            torch.testing.assert_close(X_hat, expected, rtol=0, atol=0)
+        optimizer.zero_grad()
+        (X_hat * X.flip(0)).sum().backward()
+        optimizer.step()
+    assert all(p.grad.abs().max() > 0 for k, p in memory.named_parameters() if "W_q.weight" in k)
+
+
+def test_normal_is_the_classifiers():
+    torch.manual_seed(0)
+    memory = AssociativeMemory(64, 64), FeatureGating(64, 64)
+    INITS["normal"](*memory)
+    for linear in (memory[0].W_k, memory[0].W_v, memory[0].W_q, memory[1].W_O):
+        assert linear.weight.std().item() == pytest.approx(0.01, rel=0.05)
+        assert not linear.bias.any()
+
+
+def test_zero_wants_to_know_what_to_zero():
+    with pytest.raises(ConfigError, match="start_at_zero.*, and NoInfusion has none: set MEMORY"):
+        INITS["zero"](NoMemory(), NoInfusion())
 
 
 def test_slow_pathway_only():

@@ -89,6 +89,7 @@ _C.MEMORY.INFUSION = "FeatureGating"  # FeatureGating | ResidualInfusion
 _C.MEMORY.REDUCTION = 4  # d / d'
 _C.MEMORY.BIAS = True  # biases on W_k, W_v, W_q, W_O
 _C.MEMORY.NORM = "batch"  # after W_O: batch | batch_all | layer | none; batch_each: all projections
+_C.MEMORY.INIT = "uniform"  # uniform | normal: N(0, 0.01) | zero: nothing is infused at first
 _C.MEMORY.PATHWAYS = "all"  # all: one memory per pathway; slow: on the first pathway only
 
 _C.MODEL = CN()

@@ -11,6 +11,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CHOICES = {
     "VIDEO.STRATEGY": ("batch_reduction", "multi_iteration"),
     "MEMORY.NORM": ("batch", "batch_all", "batch_each", "layer", "none"),
+    "MEMORY.INIT": ("uniform", "normal", "zero"),
     "MEMORY.PATHWAYS": ("all", "slow"),
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "TEST.NUM_SPATIAL_CROPS": (1, 3),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cmvl.memory.build import INFUSIONS, INTERACTIONS
 from cmvl.memory.infusion import FeatureGating, NoInfusion
+from cmvl.memory.init import INITS
 from cmvl.memory.interaction import AssociativeMemory, NoMemory
 from cmvl.utils.errors import ConfigError
 
@@ -103,10 +104,12 @@ def build_pair(cfg: CfgNode, d: int) -> tuple[nn.Module, nn.Module]:
     interaction = _find(INTERACTIONS, "MEMORY.INTERACTION", memory.INTERACTION)
     infusion = _find(INFUSIONS, "MEMORY.INFUSION", memory.INFUSION)
     norm = "batch" if each else memory.NORM
-    return (
+    pair = (
         interaction(d, d_mem, bias=memory.BIAS, norm_each=each),
         infusion(d, d_mem, bias=memory.BIAS, norm=norm),
     )
+    INITS[memory.INIT](*pair)
+    return pair
 
 
 def _find(registry: object, key: str, name: str) -> type[nn.Module]:

@@ -10,18 +10,32 @@ from cmvl.memory.build import INFUSIONS
 from cmvl.memory.norm import MatrixNorm
 
 
-@INFUSIONS.register()
-class FeatureGating(nn.Module):
-    """Eq. 4: channels are recalibrated by a gate in (1, 2) made of the clip's memory."""
+class Infusion(nn.Module):
+    """M_n W_O, normalised: what is taken up, in one way or another."""
 
     def __init__(self, d: int, d_mem: int, bias: bool = True, norm: str = "batch"):
         super().__init__()
         self.W_O = nn.Linear(d_mem, d, bias)
         self.norm = MatrixNorm(norm, d)
 
+    def take(self, M_n: Tensor) -> Tensor:
+        """(B, N, k, d') -> (B, N, k, d)."""
+        return self.norm(self.W_O(M_n))
+
+    def start_at_zero(self) -> None:
+        """`take` gives zeros until training has moved it: the norm's scale is 0, or W_O is."""
+        last = self.W_O if self.norm.kind == "none" else self.norm
+        for p in last.parameters():
+            nn.init.zeros_(p)
+
+
+@INFUSIONS.register()
+class FeatureGating(Infusion):
+    """Eq. 4: channels are recalibrated by a gate in (1, 2) made of the clip's memory."""
+
     def gate(self, M_n: Tensor) -> Tensor:
         """sigma(GAP(M_n) W_O), (B, N, 1, d); the mean over k is GAP."""
-        return torch.sigmoid(self.norm(self.W_O(M_n.mean(dim=2, keepdim=True))))
+        return torch.sigmoid(self.take(M_n.mean(dim=2, keepdim=True)))
 
     def forward(self, X: Tensor, M_n: Tensor) -> Tensor:
         gate = self.gate(M_n)
@@ -35,16 +49,11 @@ class FeatureGating(nn.Module):
 
 
 @INFUSIONS.register()
-class ResidualInfusion(nn.Module):
+class ResidualInfusion(Infusion):
     """X_hat = M_n W_O + X, position by position (Table 2b, row "residual")."""
 
-    def __init__(self, d: int, d_mem: int, bias: bool = True, norm: str = "batch"):
-        super().__init__()
-        self.W_O = nn.Linear(d_mem, d, bias)
-        self.norm = MatrixNorm(norm, d)
-
     def forward(self, X: Tensor, M_n: Tensor) -> Tensor:
-        return self.norm(self.W_O(M_n)) + X
+        return self.take(M_n) + X
 
 
 class NoInfusion(nn.Module):
