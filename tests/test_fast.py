@@ -9,6 +9,7 @@ from cmvl.backbones.resnet import SlowOnly
 from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast, lays_channels_last
 from cmvl.engine.precision import Precision, build_precision
+from cmvl.engine.setup import setup
 from cmvl.engine.step import Stepper
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.losses import VideoLoss
@@ -167,6 +168,14 @@ def test_choice_of_precision():
 )
 def test_choice_of_layout(options, device, last):
     assert lays_channels_last(load_cfg(None, options.split()), torch.device(device)) == last
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_tensorfloat(tmp_path, allowed):
+    """MODEL.TF32: of convolutions, and of the memory's products."""
+    options = ["OUTPUT_DIR", str(tmp_path), "NUM_GPUS", "0", "MODEL.TF32", str(allowed)]
+    setup(load_cfg(None, options), "train")
+    assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == allowed
 
 
 def test_norms_without_groups():

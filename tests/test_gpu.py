@@ -8,6 +8,7 @@ from test_fast import LAST, STRATEGIES, assert_alike, batch, stepper, three_step
 from test_run_net import CM, log_lines, run_net
 from torch import nn
 
+from cmvl.engine.precision import allow_tf32
 from cmvl.engine.transfer import Transfer
 from cmvl.layers.grouped_norm import grouped_norm
 from cmvl.utils.seat import Seat, seated
@@ -25,9 +26,9 @@ LAYER = ("MEMORY.NORM", "layer")  # a batch norm over 3 gates magnifies rounding
 def exact():
     """No TensorFloat-32 where numbers are compared."""
     before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    allow_tf32(False)
     yield
-    torch.backends.cudnn.allow_tf32 = before
+    allow_tf32(before)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

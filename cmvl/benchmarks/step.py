@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast, lays_channels_last
-from cmvl.engine.precision import Precision, build_precision
+from cmvl.engine.precision import Precision, allow_tf32, build_precision
 from cmvl.model import build_model
 from cmvl.tasks import find_task
 from cmvl.utils.environment import peak_memory
@@ -58,7 +58,7 @@ def our_step(work: Work, changes: Sequence[str] = ()) -> Step:
     build_fast(cfg, model)
 
     def step() -> None:
-        torch.backends.cudnn.allow_tf32 = cfg.MODEL.TF32
+        allow_tf32(cfg.MODEL.TF32)
         model.zero_grad(set_to_none=True)
         with precision.autocast():
             value = loss(model(clips), labels)["loss"]
@@ -83,7 +83,7 @@ def peers_step(work: Work, changes: Sequence[str] = ()) -> Step:
         frames = [flat[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(), flat]
 
     def step() -> None:
-        torch.backends.cudnn.allow_tf32 = cfg.MODEL.TF32
+        allow_tf32(cfg.MODEL.TF32)
         model.zero_grad(set_to_none=True)
         # It pools inside its pathways and keeps those it is given in a list of its own.
         given = list(frames) if isinstance(frames, list) else frames

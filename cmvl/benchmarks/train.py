@@ -18,6 +18,7 @@ from cmvl.benchmarks.step import (
     seconds_of,
     step_mib,
 )
+from cmvl.engine.precision import allow_tf32
 
 BARE, MEMORY, PEER = "no memory", "memory", "pytorchvideo"
 OURS = {  # what is changed in the config
@@ -107,12 +108,8 @@ def matrix_rate(work: Work, way: str, repeats: int = 5) -> float:
     cfg, side = work.cfg(WAYS[way]), MATRIX[work.device.type]
     dtype = precision_of(work, cfg).half or torch.float32
     a = torch.randn(side, side, device=work.device, dtype=dtype)
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = cfg.MODEL.TF32
-    try:
-        least = min(seconds_of(lambda: a @ a, work.device) for _ in range(WARM_UP + repeats))
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+    allow_tf32(cfg.MODEL.TF32)
+    least = min(seconds_of(lambda: a @ a, work.device) for _ in range(WARM_UP + repeats))
     return 2 * side**3 / least
 
 

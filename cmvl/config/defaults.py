@@ -100,7 +100,7 @@ _C.MODEL.FREEZE_BACKBONE = False  # train memory and head alone (Table 2a)
 _C.MODEL.FREEZE = []  # patterns of parameter names that do not learn, e.g. ["backbone.s1.*"]
 _C.MODEL.COMPILE = False  # torch.compile for backbone and memory
 _C.MODEL.MEMORY_FORMAT = "auto"  # contiguous | channels_last; auto: the latter for half on a GPU
-_C.MODEL.TF32 = True  # TensorFloat-32 in float32 convolutions on a GPU
+_C.MODEL.TF32 = True  # TensorFloat-32 in float32 convolutions and products on a GPU
 _C.MODEL.FC_INIT_STD = 0.01  # standard deviation of the classifier's initial weights
 
 _C.RESNET = CN()

@@ -31,6 +31,12 @@ class Precision:
         return str(self.half or torch.float32).removeprefix("torch.")
 
 
+def allow_tf32(allowed: bool) -> None:
+    """MODEL.TF32, of the process: its convolutions, and products as those of the memory."""
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
 def build_precision(cfg: CfgNode, name: str, device: torch.device) -> Precision:
     """`name`: TRAIN.PRECISION or TEST.PRECISION. auto: bfloat16 on a GPU that computes in it."""
     if name == "auto":

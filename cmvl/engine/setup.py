@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 
 from cmvl import __version__
 from cmvl.config import dump_cfg
+from cmvl.engine.precision import allow_tf32
 from cmvl.utils.distributed import is_main, rank, world_size
 from cmvl.utils.environment import command_line, device_name, versions
 from cmvl.utils.errors import ConfigError
@@ -41,7 +42,7 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
     random.seed(cfg.RNG_SEED)
     np.random.seed(cfg.RNG_SEED)
     torch.manual_seed(cfg.RNG_SEED)
-    torch.backends.cudnn.allow_tf32 = cfg.MODEL.TF32
+    allow_tf32(cfg.MODEL.TF32)
     name = device_name(device)
     together = f"{world_size()} processes, each on " if world_size() > 1 else ""
     logger.info("cmvl %s, torch %s, %s%s", __version__, torch.__version__, together, name)
