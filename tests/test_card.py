@@ -44,7 +44,8 @@ def test_card_says_what_the_weights_are(run):
     assert path == run / "checkpoints" / "model_card.md" and text.startswith("# my run\n")
     assert "SlowOnly with an associative memory (Eq. 2, 3), 2 classes" in text
     assert "5 clips of a video at a time" in text
-    assert "9 videos" in section(text, "Data") and "| test | Kinetics: not run |" in text
+    assert "| training | 9 videos, read as Kinetics |" in section(text, "Data")
+    assert "| test | not run |" in text
     assert section(text, "Results").strip() == "Not tested."
     training = section(text, "Training")
     assert "| epochs | 3 of 9 |" in training and "k400.pyth" in training
@@ -65,7 +66,9 @@ def test_card_is_written_anew_after_a_test(run):
     results = section(text, "Results")
     assert "| top1 | 62.50 |" in results and "| videos | 8 |" in results
     assert "| left out, unreadable | 1 |" in results
-    assert "checkpoint_best.pyth' VIDEO" in section(text, "Use")
+    assert "checkpoint_epoch_00003.pyth' VIDEO" in section(text, "Use")  # the one with results
+    (run / "results/summary.json").unlink()
+    assert "checkpoint_best.pyth' VIDEO" in section(write_card(run).read_text(), "Use")
 
 
 def test_the_command_of_the_card_predicts(run, tmp_path):

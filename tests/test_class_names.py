@@ -81,7 +81,7 @@ def test_checkpoint_carries_them(tmp_path):
         "NUM_GPUS 0 TRAIN.BATCH_SIZE 2 TRAIN.EVAL_PERIOD 0 DATA.NUM_FRAMES 2 DATA.SAMPLING_RATE 2 "
         "DATA.TRAIN_CROP_SIZE 32 DATA.TRAIN_JITTER_SCALES [32,32] RESNET.STAGE_BLOCKS [1,1,1,1] "
         "RESNET.WIDTH_PER_GROUP 4 SOLVER.MAX_EPOCH 1 SOLVER.WARMUP_EPOCHS 0 MODEL.NUM_CLASSES 2 "
-        "DATA_LOADER.NUM_WORKERS 0"
+        "DATA_LOADER.NUM_WORKERS 0 TEST.ENABLE False"
     ).split()
     paths = ["DATA.PATH_TO_DATA_DIR", str(tmp_path), "OUTPUT_DIR", str(tmp_path / "run")]
     train(load_cfg(None, [*small, *paths]))

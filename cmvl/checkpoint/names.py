@@ -121,8 +121,9 @@ class Naming:
 
 
 CAFFE2 = Naming("Caffe2", "", caffe2_name, "momentum|lr|model_iter", "solver state")
+CMVL = "cmvl"
 NAMINGS = (  # of torch files; the first whose marker is found
-    Naming("cmvl", r"^(backbone|memory)\."),
+    Naming(CMVL, r"^(backbone|memory)\."),
     Naming(
         "pytorchvideo",
         r"^blocks\.0\.multipathway_blocks\.",

@@ -7,7 +7,7 @@ A checkpoint is one `torch.save` of a dict: `epoch` (the last whole one, 0-based
 (YAML text) and, where the data set tells them, `class_names`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +63,19 @@ class Checkpointer:
         self.log, self.keep = log, keep
         self.best: dict[str, str | float | int] = {}
 
-    def start(self, auto_resume: bool, init_from: str) -> Position:
-        """Where to begin. In this order: resume this run; `init_from`; from scratch."""
+    def start(
+        self, auto_resume: bool, init_from: str, allow: Callable[[str], None] = lambda text: None
+    ) -> Position:
+        """Where to begin. In this order: resume this run; `init_from`; from scratch.
+
+        `allow` gets the config of the checkpoint to resume, and raises what speaks against it.
+        """
         if is_main():
             tidy(self.output_dir)
         # The main process looks: the others may see a shared disk a moment later.
         newest = broadcast(str(self._newest() or "") if auto_resume and is_main() else "")
         if newest:
-            return self._resume(Path(newest))
+            return self._resume(Path(newest), allow)
         if init_from:
             logger.info(load_weights(self.model, init_from, may_miss=("memory.",)))
         return Position()
@@ -141,8 +146,9 @@ class Checkpointer:
             )
         return None
 
-    def _resume(self, path: Path) -> Position:
+    def _resume(self, path: Path, allow: Callable[[str], None]) -> Position:
         state = read_checkpoint(path)
+        allow(state.get("cfg", ""))
         try:
             self.model.load_state_dict(state["model_state"])
             self.optimizer.load_state_dict(state["optimizer_state"])

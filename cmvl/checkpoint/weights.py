@@ -23,7 +23,11 @@ def load_weights(model: nn.Module, path: str | Path, may_miss: Sequence[str]) ->
     inflated. All else raises CheckpointError.
     """
     path = Path(path)
-    weights = read_weights(find_last(path) if path.is_dir() else path)
+    return fill(model, read_weights(find_last(path) if path.is_dir() else path), may_miss)
+
+
+def fill(model: nn.Module, weights: Weights, may_miss: Sequence[str]) -> str:
+    """`load_weights` of what has been read."""
     own = model.state_dict()
     match = find_match(weights, own, tuple(may_miss))
     if match.wrong:

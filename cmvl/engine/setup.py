@@ -9,7 +9,9 @@ import torch
 from fvcore.common.config import CfgNode
 
 from cmvl import __version__
+from cmvl.checkpoint import Checkpointer, Position
 from cmvl.config import dump_cfg
+from cmvl.config.compare import check_resume
 from cmvl.engine.precision import allow_tf32
 from cmvl.utils.distributed import is_main, rank, world_size
 from cmvl.utils.environment import command_line, device_name, versions
@@ -36,8 +38,6 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
     """Start a job ("train" or "test") in OUTPUT_DIR and return the device it runs on."""
     output_dir = Path(cfg.OUTPUT_DIR)
     setup_logging(output_dir)
-    if is_main():
-        dump_cfg(cfg, output_dir / f"config_{job}.yaml")
     device = _device(cfg)
     random.seed(cfg.RNG_SEED)
     np.random.seed(cfg.RNG_SEED)
@@ -51,10 +51,35 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
 
 
 def record_start(cfg: CfgNode, job: str, data: object, device: torch.device) -> None:
-    """The log's line on what begins here: command, data, machine, versions."""
+    """The effective config, and the log's line on what begins here: command, data, machine,
+    versions. Not before it is sure to begin: a run's files are to tell of that run.
+    """
+    if is_main():
+        dump_cfg(cfg, Path(cfg.OUTPUT_DIR) / f"config_{job}.yaml")
     about = {"command": command_line(), "folder": os.getcwd(), "device": device_name(device)}
     about |= {"data": str(data), "processes": world_size()}
     write_start(Path(cfg.OUTPUT_DIR), job, about | versions())
+
+
+def begin(cfg: CfgNode, ckpt: Checkpointer) -> Position:
+    """Where training begins; said are other settings than the checkpoint's, and if it is over.
+
+    Raises ConfigError where a checkpoint is another net's.
+    """
+
+    def allow(text: str) -> None:
+        if remark := check_resume(text, cfg):
+            logger.warning(remark)
+
+    start = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM, allow)
+    if start.epoch >= cfg.SOLVER.MAX_EPOCH:
+        logger.info(
+            "nothing to train: epoch %d of SOLVER.MAX_EPOCH %d is done. Raise it to go on, "
+            "or choose another OUTPUT_DIR to begin anew",
+            start.epoch,
+            cfg.SOLVER.MAX_EPOCH,
+        )
+    return start
 
 
 def setup_own_numbers(cfg: CfgNode) -> None:

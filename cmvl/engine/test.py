@@ -9,7 +9,9 @@ import torch
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader
 
-from cmvl.checkpoint import find_last, load_weights
+from cmvl.checkpoint import fill, find_last, read_weights
+from cmvl.checkpoint.names import CMVL
+from cmvl.config.compare import compare_net
 from cmvl.data import build_loader
 from cmvl.data.loader import watched
 from cmvl.engine.board import build_board
@@ -44,7 +46,7 @@ def test(cfg: CfgNode) -> Result:
     device = setup(cfg, "test")
     model = build_model(cfg, task.head).to(device)
     weights = _choose_weights(cfg)
-    logger.info(load_weights(model, weights, may_miss=()))
+    _load(model, weights, cfg)
     record_start(cfg, "test", loader.dataset, device)
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
@@ -68,6 +70,14 @@ def _choose_weights(cfg: CfgNode) -> Path:
     named = Path(cfg.TEST.CHECKPOINT_FILE_PATH or cfg.OUTPUT_DIR)
     found = find_last(named) if is_main() and named.is_dir() else named
     return Path(broadcast(str(found)))
+
+
+def _load(model: VideoModel, path: Path, cfg: CfgNode) -> None:
+    weights = read_weights(path)
+    logger.info(fill(model, weights, may_miss=()))
+    ours = weights.kind == CMVL
+    if remark := compare_net(weights.cfg_text if ours else "", cfg):
+        logger.warning(remark)
 
 
 def _write_results(folder: Path, summary: dict, evaluator: Evaluator, listing: Listing) -> None:

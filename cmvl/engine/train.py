@@ -16,7 +16,7 @@ from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.engine.keeper import Keeper
 from cmvl.engine.optim import build_optimizer, build_schedule
 from cmvl.engine.precise import precise_bn
-from cmvl.engine.setup import record_start, setup, setup_own_numbers
+from cmvl.engine.setup import begin, record_start, setup, setup_own_numbers
 from cmvl.engine.step import Stepper, build_stepper
 from cmvl.engine.test import evaluate
 from cmvl.engine.trouble import memory_advice
@@ -34,8 +34,7 @@ def train(cfg: CfgNode) -> None:
     """Train as `cfg` says; checkpoints, logs and the effective config go to OUTPUT_DIR."""
     check_training(cfg, world_size())
     task = find_task(cfg.TASK)
-    loader = build_loader(cfg, "train")  # first: missing data is the commonest trouble
-    val_loader = build_loader(cfg, "val") if cfg.TRAIN.EVAL_PERIOD else None
+    loader, val_loader = _build_loaders(cfg)  # first: missing data is the commonest trouble
     device, plan = setup(cfg, "train"), batch_plan(cfg, world_size())
     logger.info("%s; %d steps an epoch", plan, loader.sampler.steps)
 
@@ -57,7 +56,9 @@ def train(cfg: CfgNode) -> None:
     loaders = [loader] if val_loader is None else [loader, val_loader]
     with stop_requests() as stop, memory_advice(cfg, device), watched(*loaders):
         keeper = Keeper(ckpt, log, stop, cfg.TRAIN.CHECKPOINT_MINUTES)
-        start, epochs = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM), cfg.SOLVER.MAX_EPOCH
+        start, epochs = begin(cfg, ckpt), cfg.SOLVER.MAX_EPOCH
+        if start.epoch >= epochs:
+            return
         record_start(cfg, "train", loader.dataset, device)  # a resumed log has been cut by now
         if start == Position():
             board.clips(loader.dataset)
@@ -78,6 +79,15 @@ def train(cfg: CfgNode) -> None:
                 metrics = result.metrics
                 log.metrics("val", epoch + 1, metrics)
             ckpt.end_epoch(epoch + 1, saving, metrics)
+
+
+def _build_loaders(cfg: CfgNode) -> tuple[VideoLoader, VideoLoader | None]:
+    """Of training and validation; what is wrong with the test's list is told now, not in days."""
+    loader = build_loader(cfg, "train")
+    val_loader = build_loader(cfg, "val") if cfg.TRAIN.EVAL_PERIOD else None
+    if cfg.TEST.ENABLE:
+        build_loader(cfg, "test")
+    return loader, val_loader
 
 
 def train_epoch(

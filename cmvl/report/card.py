@@ -76,7 +76,9 @@ def _about(config: dict[str, Any]) -> str:
 
 def _use(run: RunFolder, names: Sequence[str]) -> str:
     """Checkpoints carry config and class names, so the command needs nothing else."""
-    path = shlex.quote(str(run.path / "checkpoints" / names[-1]))
+    tested = Path(run.summary.get("weights", "")).name  # so that the results are the command's
+    name = tested if tested in names else names[-1]
+    path = shlex.quote(str(run.path / "checkpoints" / name))
     boxes = " --boxes" if run.config["TASK"] == "detection" else ""
     return (
         f"From cmvl's root folder, with any video file, folder or list:\n\n"
@@ -89,16 +91,17 @@ def _use(run: RunFolder, names: Sequence[str]) -> str:
 def _data(run: RunFolder) -> str:
     config = run.config
     rows = [
-        ("training", f"{config['TRAIN.DATASET']}: {_seen(run, 'train')}"),
-        ("test", f"{config['TEST.DATASET']}: {_seen(run, 'test')}"),
+        ("training", _seen(run, "train", config["TRAIN.DATASET"])),
+        ("test", _seen(run, "test", config["TEST.DATASET"])),
         ("classes", config["MODEL.NUM_CLASSES"]),
     ]
     return _table(("", ""), rows)
 
 
-def _seen(run: RunFolder, job: str) -> str:
+def _seen(run: RunFolder, job: str, reader: str) -> str:
+    """The reader's name may be a data set's, whose form other data have too."""
     told = [line["data"] for line in run.lines("start") if line["job"] == job]
-    return told[-1] if told else "not run"
+    return f"{told[-1]}, read as {reader}" if told else "not run"
 
 
 def _results(run: RunFolder) -> str:

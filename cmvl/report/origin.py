@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from cmvl.config import load_cfg
-from cmvl.report.runs import RunFolder, flat
+from cmvl.config.compare import flat
+from cmvl.report.runs import RunFolder
 from cmvl.utils.errors import UserError
 
 OWN = ("OUTPUT_DIR", "TRAIN.ENABLE", "TEST.ENABLE")  # say where and when, not what

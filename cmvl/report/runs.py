@@ -1,6 +1,6 @@
 """A run's folder as reports and figures read it; a run that has not finished lacks some of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import simplejson
 import yaml
 
+from cmvl.config.compare import flat
 from cmvl.utils.errors import UserError
 
 Line = dict[str, Any]  # of log.jsonl
@@ -89,11 +90,3 @@ def _read_log(path: Path) -> list[Line]:
 
 def _when(line: Line) -> float:
     return line["epoch"] - 1 + line["step"] / line["steps"] if "step" in line else line["epoch"]
-
-
-def flat(config: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

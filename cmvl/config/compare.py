@@ -1,0 +1,92 @@
+"""A config held against the one that a checkpoint carries."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from fvcore.common.config import CfgNode
+
+from cmvl.utils.errors import ConfigError
+
+# Keys and groups. Other values of these make another net, which the same weights may fit.
+NET = (
+    "TASK", "MODEL.BACKBONE", "MODEL.NUM_CLASSES", "MEMORY", "RESNET", "SLOWFAST", "NONLOCAL",
+    "I3D", "DETECTION",
+)  # fmt: skip
+FIRST = ("MEMORY.INIT", "RESNET.ZERO_INIT_FINAL_BN")  # of initial weights, which have gone
+INPUT = ("DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TARGET_FPS", "DATA.MEAN", "DATA.STD")
+# How and where a run goes on, not what it learns.
+CIRCUMSTANCES = (
+    "OUTPUT_DIR", "NUM_GPUS", "LOG_PERIOD", "DIST", "TENSORBOARD", "TEST", "DATA_LOADER",
+    "DATA.TEST_CROP_SIZE", "DATA.BACKEND", "DATA.ENSEMBLE_METHOD", "DATA.MAX_RESAMPLES",
+    "TRAIN.ENABLE", "TRAIN.EVAL_PERIOD", "TRAIN.EVAL_VIEWS", "TRAIN.CHECKPOINT_PERIOD",
+    "TRAIN.CHECKPOINT_MINUTES", "TRAIN.CHECKPOINT_KEEP", "TRAIN.AUTO_RESUME", "MODEL.COMPILE",
+    "MODEL.MEMORY_FORMAT",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Change:
+    key: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} {_shown(self.before)} -> {_shown(self.now)}"
+
+
+def _shown(value: Any) -> Any:
+    return value if value != "" else "''"
+
+
+def flat(config: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """("SOLVER.BASE_LR", 0.1) and so on, of nested groups."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def find_changes(text: str, cfg: CfgNode) -> list[Change]:
+    """`text`: the config of a checkpoint, "" where it has none. Keys of one side alone are left
+    out: they are another version's.
+    """
+    before, now = dict(flat(yaml.safe_load(text) or {})), dict(flat(yaml.safe_load(cfg.dump())))
+    both = [key for key in now if key in before]
+    return [Change(key, before[key], now[key]) for key in both if before[key] != now[key]]
+
+
+def check_resume(text: str, cfg: CfgNode) -> str:
+    """What a run goes on with otherwise than it began, to be told; "" for nothing.
+
+    Raises ConfigError where it would go on with another net.
+    """
+    changes = find_changes(text, cfg)
+    if net := [c for c in changes if _of_net(c.key)]:
+        raise ConfigError(
+            f"{cfg.OUTPUT_DIR} holds a run with another net ({_listed(net)}), and its weights "
+            "would be taken for this one's: choose another OUTPUT_DIR, or set TRAIN.AUTO_RESUME "
+            "False and TRAIN.INIT_FROM to start from them"
+        )
+    others = [c for c in changes if not _is_in(c.key, CIRCUMSTANCES) and c.key not in FIRST]
+    return f"the run goes on, not as it began: {_listed(others)}" if others else ""
+
+
+def compare_net(text: str, cfg: CfgNode) -> str:
+    """In what net and input differ from those that the weights were trained in; "" for nothing."""
+    changes = [c for c in find_changes(text, cfg) if _of_net(c.key) or c.key in INPUT]
+    return f"the weights were trained with other settings: {_listed(changes)}" if changes else ""
+
+
+def _of_net(key: str) -> bool:
+    return _is_in(key, NET) and key not in FIRST
+
+
+def _is_in(key: str, places: tuple[str, ...]) -> bool:
+    return any(key == place or key.startswith(f"{place}.") for place in places)
+
+
+def _listed(changes: list[Change]) -> str:
+    return ", ".join(map(str, changes))
