@@ -121,6 +121,13 @@ def test_shared_and_stratified_reach_the_clips(videos, tmp_path):
     data = train_set([path], stratified=True, num_clips=4)
     brightness = data[0, 0].clips.float().mean(dim=(1, 2, 3, 4))
     assert (brightness.diff() > 0).all()
+    data.shuffled = True
+    orders = set()
+    for epoch in range(6):  # the order is every visit's own
+        brightness, order = data[epoch, 0].clips.float().mean(dim=(1, 2, 3, 4)).sort()
+        assert (brightness.diff() > 0).all()
+        orders.add(tuple(order.tolist()))
+    assert len(orders) > 3
     data = train_set(videos, transform=TrainTransform((40, 48), 32, shared=True), num_frames=1)
     data.sampling_rate = 100  # longer than the video: every clip is its first frame
     assert all(torch.equal(data[0, 0].clips[0], clip) for clip in data[0, 0].clips)

@@ -80,7 +80,8 @@ _C.VIDEO = CN()
 _C.VIDEO.NUM_CLIPS = 1  # N, clips of one video trained together
 _C.VIDEO.STRATEGY = "batch_reduction"  # batch_reduction | multi_iteration (Sec. 3.3)
 _C.VIDEO.LOSS_WEIGHT = 1.0  # alpha of Eq. 1, weight of the video-level term
-_C.VIDEO.STRATIFIED = False  # True: clip n starts in the n-th of N equal parts of the video
+_C.VIDEO.STRATIFIED = False  # True: one clip starts in each of N equal parts of the video
+_C.VIDEO.SHUFFLED = True  # stratified clips in random order; False: clip n is of the n-th part
 _C.VIDEO.WINDOW = 1  # detection: seconds between the N key frames around the one asked for
 
 _C.MEMORY = CN()

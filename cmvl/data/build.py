@@ -49,6 +49,7 @@ def build_options(cfg: CfgNode, split: str, rule: str = "span") -> dict[str, Any
         "target_fps": cfg.DATA.TARGET_FPS,
         "num_clips": cfg.VIDEO.NUM_CLIPS,
         "stratified": cfg.VIDEO.STRATIFIED,
+        "shuffled": cfg.VIDEO.SHUFFLED,
         "views": cfg.TEST.NUM_ENSEMBLE_VIEWS if split == "test" else cfg.TRAIN.EVAL_VIEWS,
         "seed": cfg.RNG_SEED,
         "max_resamples": cfg.DATA.MAX_RESAMPLES,

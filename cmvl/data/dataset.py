@@ -49,6 +49,7 @@ class VideoDataset(Dataset):
         target_fps: float = 30.0,
         num_clips: int = 1,
         stratified: bool = False,
+        shuffled: bool = False,
         views: int = 1,
         seed: int = 0,
         max_resamples: int = 10,
@@ -61,7 +62,8 @@ class VideoDataset(Dataset):
         self.num_frames, self.sampling_rate = num_frames, sampling_rate
         self.target_fps, self.rule, self.augment = target_fps, rule, augment
         self.backend = backend
-        self.num_clips, self.stratified, self.views = num_clips, stratified, views
+        self.num_clips, self.views = num_clips, views
+        self.stratified, self.shuffled = stratified, shuffled
         self.seed, self.max_resamples, self.skip_broken = seed, max_resamples, skip_broken
         self.held: Tensor | None = None  # see `loader.py`
 
@@ -162,7 +164,10 @@ class VideoDataset(Dataset):
         """Frames (clips, T)."""
         rule = RULES[self.rule](self.num_frames, self.sampling_rate, self.target_fps)
         if self.split == "train":
-            return rule.random(info.frames, info.fps, self.num_clips, rng, self.stratified)
+            clips = rule.random(info.frames, info.fps, self.num_clips, rng, self.stratified)
+            # In order of time, clip n's group of the batch norm would see one part of all videos.
+            shuffled = self.stratified and self.shuffled
+            return clips[rng.permutation(len(clips))] if shuffled else clips
         return rule.uniform(info.frames, info.fps, self.views)
 
 

@@ -19,7 +19,7 @@ def precise_bn(
     """Over `batches` batches of the epoch's videos, or all there are; returns what was done.
 
     One clip per video, as every group of the clip-wise batch norm sees them: batch after batch
-    another of the N, since the first of stratified clips is always one of a video's beginning.
+    another of the N, since the first of stratified clips may always be one of a video's beginning.
     """
     from fvcore.nn.precise_bn import update_bn_stats  # warns about torch.jit when imported
 
