@@ -69,6 +69,14 @@ def test_who_did_not_come():
             pass
 
 
+def test_more_processes_than_gpus_are_told():
+    count = torch.cuda.device_count() + 1
+    with pytest.raises(
+        LaunchError, match=rf"NUM_GPUS asks for {max(2, count)} .* sees {count - 1}"
+    ):
+        launch(crew_jobs.fail, [""], Crew(max(2, count), gpu=True))
+
+
 def test_a_taken_port_is_told():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -27,7 +27,7 @@ from cmvl.tasks import Evaluator, find_task
 from cmvl.utils.distributed import broadcast, gather, is_main, world_size
 from cmvl.utils.logging import logger
 from cmvl.utils.progress import progress
-from cmvl.utils.signals import StopRequest
+from cmvl.utils.signals import StopRequest, stop_requests
 
 
 @dataclass
@@ -51,8 +51,8 @@ def test(cfg: CfgNode) -> Result:
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
     precision = build_precision(cfg, cfg.TEST.PRECISION, device)
-    with watched(loader):
-        result = evaluate(model, loader, predictor, evaluator, precision)
+    with stop_requests() as stop, watched(loader):
+        result = evaluate(model, loader, predictor, evaluator, precision, stop)
     if is_main():
         summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
         listing = Listing(loader.dataset.records.path, loader.dataset.class_names)

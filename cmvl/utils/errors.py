@@ -1,5 +1,6 @@
 """Mistakes a user can mend. Tools print these alone, without a traceback."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -35,10 +36,14 @@ class TrainingError(UserError):
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's `main`; a user's mistake ends it with exit status 1 and its message alone.
 
-    So does a file that is not there, or a place where none can be written.
+    So does a file that is not there, or a place where none can be written. Ctrl-C ends it with
+    status 130.
     """
     try:
         main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +18,13 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 from cmvl.utils import errors
 from cmvl.utils.errors import LaunchError, UserError
 from cmvl.utils.seat import Seat, seat_in, seated
-from cmvl.utils.signals import STOP_SIGNALS, STOPPED
+from cmvl.utils.signals import HEARD, STOP_SIGNALS, STOPPED, die_with_parent, handling, tell
 
 PATIENCE = 5.0  # seconds for the others to say what they saw, and to end when asked to
 # What a process says when another one is gone.
@@ -61,6 +61,12 @@ def launch(job: Callable[..., None], arguments: Sequence[Any], crew: Crew) -> No
 
 
 def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew) -> None:
+    if crew.gpu and crew.processes > (found := torch.cuda.device_count()):
+        raise LaunchError(
+            f"NUM_GPUS asks for {crew.processes} processes with a GPU each, and torch "
+            f"{torch.__version__} sees {found}: lower it, set NUM_GPUS 0 to run on CPUs, or mend "
+            "the driver"
+        )
     store, host, port = _open_store(crew)
     # Torch's sockets warn of every time-out, of which ours tell more; read when it is imported.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -71,14 +77,17 @@ def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew
     processes = [
         context.Process(target=_work, args=(job, arguments, seat, crew, reports)) for seat in seats
     ]
-    for process in processes:
-        process.start()
-    with _forwarding(processes):
+    with handling(signal.SIG_IGN, [signal.SIGINT]):  # which they inherit
+        for process in processes:
+            process.start()
+    with _forwarding(processes) as interrupts:
         try:
             killed = _wait(processes)
         finally:
             _end(processes)
     del store
+    if interrupts and any(p.exitcode not in (0, STOPPED) for p in processes):
+        raise KeyboardInterrupt
     _judge([p.exitcode for p in processes], killed, reports, first)
 
 
@@ -117,7 +126,7 @@ def _work(
 ) -> None:
     """A process of the crew."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's business
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     try:
         with seated(seat, crew.gpu, crew.timeout, crew.meeting):
             job(*arguments)
@@ -129,29 +138,25 @@ def _work(
         sys.exit(1)
 
 
-def _die_with_parent() -> None:
-    wait([multiprocessing.parent_process().sentinel])
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @contextmanager
-def _forwarding(processes: Sequence[BaseProcess]) -> Iterator[None]:
-    """Inside, the signals that ask a run to save and stop reach every process."""
+def _forwarding(processes: Sequence[BaseProcess]) -> Iterator[list[int]]:
+    """Inside, the signals that ask a run to save and stop reach every process.
+
+    Ctrl-C asks for that too, a second one kills; those that came are in the list.
+    """
+    interrupts: list[int] = []
 
     def forward(number: int, _: object) -> None:
+        if number == signal.SIGINT:
+            tell("" if interrupts else HEARD)
+            number = signal.SIGKILL if interrupts else signal.SIGTERM
+            interrupts.append(number)
         for process in processes:
             if process.is_alive():
                 os.kill(process.pid, number)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handling(forward, [*STOP_SIGNALS, signal.SIGINT]):
+        yield interrupts
 
 
 def _wait(processes: Sequence[BaseProcess]) -> list[int]:

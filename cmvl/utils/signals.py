@@ -1,13 +1,17 @@
 """Signals that ask a run to save and stop: what schedulers send before they take a machine."""
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 STOPPED = 128 + signal.SIGTERM  # exit status of a run that saved and stopped
+HEARD = "\nCtrl-C: stopping after this step; again ends at once, without saving\n"
 
 
 @dataclass
@@ -22,24 +26,58 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Inside, the stop signals are noted instead of ending the process."""
+    """Inside, the stop signals are noted instead of ending the process, and so is a first Ctrl-C.
+
+    A second one is a KeyboardInterrupt.
+    """
     request = StopRequest()
 
     def note(number: int, _: object) -> None:
+        if number == signal.SIGINT and request:
+            raise KeyboardInterrupt
         request.name = signal.Signals(number).name
+        if number == signal.SIGINT:
+            tell(HEARD)
 
+    numbers = list(STOP_SIGNALS)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # else it is the launcher's business
+        numbers.append(signal.SIGINT)
+    with handling(note, numbers):
+        yield request
+
+
+@contextmanager
+def handling(handler: object, numbers: list[int]) -> Iterator[None]:
+    """Inside, `handler` gets these signals; in another thread than the main one nothing does."""
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield
         return
-    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield request
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
+
+
+def tell(text: str) -> None:
+    """From a signal's handler, which may have come amid a print or a line of the log."""
+    os.write(2, text.encode())
 
 
 def as_in_a_worker() -> None:
-    """Data workers leave these signals to their main process, which ends them when it ends."""
-    for number in STOP_SIGNALS:
+    """Data workers leave all that to their main process, and end when it does."""
+    for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    die_with_parent()
+
+
+def die_with_parent() -> None:
+    """From now on this process is killed when the one that started it ends, however that ends."""
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=watch, daemon=True).start()

@@ -59,7 +59,7 @@ def test_killed_again_and_again(seed, tmp_path, data, undisturbed):
     assert_undisturbed(run, undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_asked_to_stop_a_run_saves_where_it_is(number, tmp_path, data, undisturbed):
     run = tmp_path / "run"
     assert train(run, data, blow=Blow("step", 9, number)) == STOPPED, said(run)
