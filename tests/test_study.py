@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     few = {"preset": "cue", "train": 10, "val": 2, "test": 4, "workers": 1}
     write_sets(replace(STUDY, sets={"all": few}), [STUDY.cells["cm"]], out)
-    wanted = [job for job in jobs(STUDY, STUDY.cells_of(STUDY.select(["2a"])), [0])]
+    wanted = [job for job in jobs(STUDY, STUDY.select(["2a"]), [0])]
     wanted = [job for job in wanted if job.cell.name in ("paints", "cm")]
     said = []
     run_study(STUDY, wanted, out, out / "results.jsonl", SHORT, said.append)
@@ -81,13 +81,14 @@ def test_cells_come_after_their_starts():
 
 @pytest.mark.parametrize("cell", STUDY.cells.values(), ids=lambda c: c.name)
 def test_every_cell_trains_as_the_others(cell):
-    """Its config loads; 16 videos a step (one learning rate a video in every table)."""
+    """Its config loads; 16 videos a step, or a pair; one learning rate a clip in every table."""
     cfg = load_job(STUDY, Job(Cell(cell.name, cell.config, cell.opts, start=""), 0), Path())
     clips = 1 if cfg.VIDEO.STRATEGY == "multi_iteration" else cfg.VIDEO.NUM_CLIPS
-    assert cfg.TRAIN.BATCH_SIZE == 16 * clips
+    videos = 2 if cell.name.startswith("pairs_") else 16
+    assert cfg.TRAIN.BATCH_SIZE == videos * clips
     if cell.start:  # stage one is each net's own
         rate = 0.1 if cell.data == "alike/relation" else 0.04
-        assert cfg.SOLVER.BASE_LR / clips == pytest.approx(rate)
+        assert cfg.SOLVER.BASE_LR / clips == pytest.approx(rate * videos / 16)
 
 
 def line(cell, seed, top1):
@@ -96,11 +97,25 @@ def line(cell, seed, top1):
 
 def test_table():
     (table,) = STUDY.select(["2b"])
-    text = render(table, [line("cm", 1, 60.0), line("cm", 0, 64.0), line("avgpool", 0, 50.0)])
-    assert "| CM (default): both | 76.8 | 62.0 ± 2.8 | 40.0 | 64.0, 60.0 |" in text
-    assert "| CM (avgpool): gating | 75.8 | 50.0 | 40.0 | 50.0 |" in text
+    table = replace(table, seeds=(0, 1, 2))
+    text = render(table, [line("cm", 2, 60.0), line("cm", 0, 64.0), line("avgpool", 0, 50.0)])
+    assert "| CM (default): both | 76.8 | 62.0 ± 2.8 | 40.0 | 64.0, –, 60.0 |" in text
+    assert "| CM (avgpool): gating | 75.8 | 50.0 | 40.0 | 50.0, –, – |" in text
     assert "| multi-clip, no memory | 75.5 | not run |  |  |" in text
     assert "paper" not in render(STUDY.tables["norm"], [])
+
+
+def test_tables_keep_to_their_seeds():
+    """In what is run, unless seeds are given, and in what is shown."""
+    first = replace(STUDY.tables["2e"], seeds=(0, 1))
+    tables = [first, replace(STUDY.tables["2c"], seeds=(1, 2))]
+    wanted = {(job.cell.name, job.seed) for job in jobs(STUDY, tables)}
+    assert {seed for name, seed in wanted if name == "multi_iteration"} == {0, 1}
+    assert {seed for name, seed in wanted if name == "r4"} == {1, 2}
+    assert {seed for name, seed in wanted if name == "cm"} == {0, 1, 2}
+    assert {job.seed for job in jobs(STUDY, tables, [9])} == {9}
+    results = [line("cm", 2, 70.0), line("cm", 1, 80.0), line("cm", 0, 90.0)]
+    assert "| 85.0 ± 7.1 | 40.0 | 90.0, 80.0 |" in render(first, results)
 
 
 def test_marks_are_filled():
@@ -120,10 +135,11 @@ def test_the_page_shows_the_results():
 
 def test_figure_5_has_a_panel_for_each_number_of_videos():
     """Lines are means over seeds, bands reach from the least to the largest seed."""
-    cells = [cell for panel in DESIGNS.values() for cell in panel]
+    cells = [cell for _, panel in DESIGNS.values() for cell in panel]
     seeds = [
-        {"train": [[0.5, 30], [1, 50]], "val": [[1, 60]]},
-        {"train": [[1, 20]], "val": [[1, 80]]},
+        {"seed": 0, "train": [[0.5, 30], [1, 50]], "val": [[1, 60]]},
+        {"seed": 1, "train": [[1, 20]], "val": [[1, 80]]},
+        {"seed": 3, "train": [[1, 0]], "val": [[1, 0]]},  # not the table's
     ]
     axes = plot_designs(STUDY, [{"cell": c, **s} for c in cells for s in seeds]).axes
     assert [len(a.lines) for a in axes] == [4, 4]
@@ -136,7 +152,7 @@ def test_figure_5_has_a_panel_for_each_number_of_videos():
 
 def test_listing_counts_what_is_done():
     tables = STUDY.select(["2e"])
-    wanted = jobs(STUDY, STUDY.cells_of(tables), [0, 1])
+    wanted = jobs(STUDY, tables, [0, 1])
     text = listing(tables, wanted, [line("cm", 1, 60.0)])
     assert re.search(r"batch reduction +cm +1 of 2$", text, re.M)
     assert text.endswith("1 of 8 runs are done")

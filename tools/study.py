@@ -1,7 +1,7 @@
 """The paper's ablations in small: many short trainings on generated videos, one results file.
 
 python tools/study.py --list
-python tools/study.py --out study --seeds 0 1 2
+python tools/study.py --out study
 python tools/study.py --only 2a fig3 --out study
 python tools/study.py --page
 """
@@ -24,7 +24,7 @@ RESULTS = ROOT / "docs" / "study" / "results.jsonl"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="TABLE", help="else all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="else each table's own")
     parser.add_argument("--out", type=Path, default=Path("study"), help="folder for data and runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="one line for each run")
     parser.add_argument("--list", action="store_true", help="tables, cells and what is done")
@@ -33,15 +33,14 @@ def main() -> None:
     args = parser.parse_args()
     study = read_study(CONFIGS / "study.yaml", read_ledger(CONFIGS / "paper.yaml"))
     tables = study.select(args.only)
-    cells = study.cells_of(tables)
-    wanted = jobs(study, cells, args.seeds)
+    wanted = jobs(study, tables, args.seeds)
     if args.list:
         print(listing(tables, wanted, read_results(args.results)))
     elif args.page:
         for written in write_page(study, read_results(args.results), PAGE):
             print(written)
     else:
-        write_sets(study, cells, args.out)
+        write_sets(study, study.cells_of(tables), args.out)
         run_study(study, wanted, args.out, args.results, args.opts)
 
 

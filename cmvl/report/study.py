@@ -39,6 +39,12 @@ class Table:
     key: str  # 2a, fig3 ... as in the paper's ledger, or a question that the paper leaves open
     title: str
     rows: tuple[Row, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def runs(self, cell: str, results: Sequence[Line]) -> list[Line]:
+        """Of `cell` with the table's seeds, in their order."""
+        found = [line for line in results if line["cell"] == cell and line["seed"] in self.seeds]
+        return sorted(found, key=lambda line: line["seed"])
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,8 @@ def read_study(file: Path, ledger: Ledger) -> Study:
     for key, table in content["tables"].items():
         printed = {r.name: r.paper for r in ledger.tables[key].rows} if key in ledger.tables else {}
         rows = tuple(_row(printed, **row) for row in table["rows"])
-        tables[key] = Table(key, table["title"], rows)
+        seeds = tuple(table.get("seeds", Table.seeds))
+        tables[key] = Table(key, table["title"], rows, seeds)
     return Study(file.parent, content["sets"], cells, tables)
 
 

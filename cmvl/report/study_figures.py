@@ -11,9 +11,10 @@ from cmvl.evaluation.positions import plot_positions
 from cmvl.report.study import Line, Study
 from cmvl.utils.drawing import COLOURS, finish
 
-DESIGNS = {  # of Figure 5, by panel
-    "480 training videos": {"residual_long": "CM (residual)", "cm_long": "CM (gating)"},
-    "120 training videos": {"residual_few": "CM (residual)", "cm_few": "CM (gating)"},
+# Of Figure 5, by panel: its title, and the lines' cells and names; seeds are the table's.
+DESIGNS = {
+    "long": ("480 training videos", {"residual_long": "CM (residual)", "cm_long": "CM (gating)"}),
+    "few": ("120 training videos", {"residual_few": "CM (residual)", "cm_few": "CM (gating)"}),
 }
 
 
@@ -21,9 +22,10 @@ def plot_clip_counts(study: Study, results: Sequence[Line]) -> Figure:
     """Figure 3: accuracy of videos against N; the bar is the range over seeds."""
     figure = Figure(figsize=(5.4, 4.0), dpi=110, layout="constrained")
     axes = figure.subplots()
+    table = study.tables["fig3"]
     points = [
-        (int(row.name.removeprefix("N = ")), [r["top1"] for r in _runs(results, row.cell)])
-        for row in study.tables["fig3"].rows
+        (int(row.name.removeprefix("N = ")), [r["top1"] for r in table.runs(row.cell, results)])
+        for row in table.rows
     ]
     points = [(N, values) for N, values in points if values]
     means = [mean(values) for _, values in points]
@@ -38,9 +40,9 @@ def plot_clip_counts(study: Study, results: Sequence[Line]) -> Figure:
 
 def plot_places(study: Study, results: Sequence[Line]) -> Figure:
     """Figure 4: accuracy of clips by their place, for every N."""
+    table = study.tables["fig3"]
     curves = {
-        row.name: [r["by_position"] for r in _runs(results, row.cell)]
-        for row in study.tables["fig3"].rows
+        row.name: [r["by_position"] for r in table.runs(row.cell, results)] for row in table.rows
     }
     figure = plot_positions({name: seeds for name, seeds in curves.items() if seeds})
     figure.axes[0].legend(frameon=False, ncols=len(curves), loc="lower left", bbox_to_anchor=(0, 1))
@@ -53,13 +55,12 @@ def plot_designs(study: Study, results: Sequence[Line]) -> Figure:
     Lines are means over seeds, bands their range.
     """
     figure = Figure(figsize=(9.2, 4.2), dpi=110, layout="constrained")
-    for axes, (title, cells) in zip(
-        figure.subplots(1, 2, sharey=True), DESIGNS.items(), strict=True
-    ):
+    panels = zip(figure.subplots(1, 2, sharey=True), DESIGNS.items(), strict=True)
+    for axes, (key, (title, cells)) in panels:
         for (cell, name), colour in zip(cells.items(), COLOURS[1:], strict=False):
-            runs = _runs(results, cell)
-            for key, style, what in (("val", "o-", "validation"), ("train", "--", "training")):
-                x, seeds = _curves([r[key] for r in runs])
+            runs = study.tables[key].runs(cell, results)
+            for errors, style, what in (("val", "o-", "validation"), ("train", "--", "training")):
+                x, seeds = _curves([r[errors] for r in runs])
                 y = [mean(values) for values in seeds]
                 axes.plot(x, y, style, markersize=3, color=colour, label=f"{name}, {what}")
                 low, high = [min(v) for v in seeds], [max(v) for v in seeds]
@@ -69,10 +70,6 @@ def plot_designs(study: Study, results: Sequence[Line]) -> Figure:
     figure.axes[0].set_ylabel("error of videos (%)")
     figure.axes[0].legend(frameon=False, fontsize=8)
     return figure
-
-
-def _runs(results: Sequence[Line], cell: str) -> list[Line]:
-    return [line for line in results if line["cell"] == cell]
 
 
 def _curves(seeds: Sequence[Sequence[Sequence[float]]]) -> tuple[list[int], list[list[float]]]:

@@ -30,19 +30,21 @@ def render(table: Table, results: Sequence[Line]) -> str:
     head = ["", *(["paper"] if printed else []), "ours, top-1", "of clips", "by seed"]
     rows = []
     for row in table.rows:
-        runs = sorted((r for r in results if r["cell"] == row.cell), key=lambda r: r["seed"])
         number = "" if row.paper is None else f"{row.paper:.1f}"
-        rows.append([row.name, *([number] if printed else []), *_cells(runs)])
+        numbers = _cells(table.seeds, table.runs(row.cell, results))
+        rows.append([row.name, *([number] if printed else []), *numbers])
     return markdown(head, rows)
 
 
-def _cells(runs: Sequence[Line]) -> tuple[str, str, str]:
+def _cells(seeds: Sequence[int], runs: Sequence[Line]) -> tuple[str, str, str]:
     if not runs:
         return "not run", "", ""
-    top1 = [run["top1"] for run in runs]
+    by_seed = {run["seed"]: run["top1"] for run in runs}
+    top1 = list(by_seed.values())
     spread = f" ± {stdev(top1):.1f}" if len(top1) > 1 else ""
     clips = mean(run["clip_top1"] for run in runs)
-    return f"{mean(top1):.1f}{spread}", f"{clips:.1f}", ", ".join(f"{x:.1f}" for x in top1)
+    each = [f"{by_seed[seed]:.1f}" if seed in by_seed else "–" for seed in seeds]
+    return f"{mean(top1):.1f}{spread}", f"{clips:.1f}", ", ".join(each)
 
 
 def write_page(study: Study, results: Sequence[Line], page: Path) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from cmvl.data.demo import write_demo
 from cmvl.engine.test import Result, test
 from cmvl.engine.train import train
 from cmvl.report.runs import read_run
-from cmvl.report.study import Cell, Line, Study, read_results
+from cmvl.report.study import Cell, Line, Study, Table, read_results
 
 DATA = "data"  # the sets, below the folder of the study
 
@@ -31,9 +31,16 @@ class Job:
         return out / f"seed{self.seed}" / self.cell.name
 
 
-def jobs(study: Study, cells: Sequence[Cell], seeds: Sequence[int]) -> list[Job]:
-    """Seed after seed, so that an interrupted study has whole comparisons."""
-    return [Job(cell, seed) for seed in seeds for cell in cells]
+def jobs(study: Study, tables: Sequence[Table], seeds: Sequence[int] = ()) -> list[Job]:
+    """With the seeds of each table, or those given.
+
+    Seed after seed, so that an interrupted study has whole comparisons.
+    """
+    found = []
+    for seed in seeds or sorted({seed for table in tables for seed in table.seeds}):
+        of_seed = [table for table in tables if seeds or seed in table.seeds]
+        found += [Job(cell, seed) for cell in study.cells_of(of_seed)]
+    return found
 
 
 def write_sets(study: Study, cells: Sequence[Cell], out: Path) -> None:
