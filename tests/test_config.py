@@ -59,6 +59,12 @@ def test_dump_loads_again(tmp_path):
             "f.yaml:1: unknown key MODEL.CHANNELS_LAST; it is MODEL",
         ),
         ("MODEL: {ARCH: slow}", [], "f.yaml:1: unknown key MODEL.ARCH; PySlowFast's MODEL.ARCH is"),
+        (
+            "RESNET: {NUM_GROUPS: 1}\nDATA: {INPUT_CHANNEL_NUM: [3, 3]}",
+            [],
+            "f.yaml:1: unknown key RESNET.NUM_GROUPS; here it is always 1: leave the line out\n",
+        ),
+        ("", ["SOLVER.FANCY", "8"], "unknown key SOLVER.FANCY; none is alike, see cmvl"),
         ("", ["TRIAN.BATCH_SIZE", "8"], "command line: unknown key TRIAN.BATCH_SIZE; did you mean"),
         (
             "TRAIN:\n\n  BATCH_SIZE: many",
@@ -88,6 +94,20 @@ def test_dump_loads_again(tmp_path):
 def test_mistakes_are_told(tmp_path, yaml, opts, told):
     with pytest.raises(ConfigError, match=re.escape(told)):
         load_cfg(write(tmp_path / "f.yaml", yaml), opts)
+
+
+def test_switches_in_yamls_words():
+    cfg = load_cfg(None, ["TRAIN.ENABLE", "false", "BN.SYNC", "true"])
+    assert cfg.TRAIN.ENABLE is False and cfg.BN.SYNC is True
+
+
+def test_home_is_found(tmp_path, monkeypatch):
+    """In a file and on the command line; or a folder named ~ would be made, to be removed."""
+    monkeypatch.setenv("HOME", "/home/me")
+    file = write(tmp_path / "f.yaml", "OUTPUT_DIR: ~/runs/a")
+    cfg = load_cfg(file, ["DATA.PATH_TO_DATA_DIR", "~/k400", "TRAIN.INIT_FROM", "a~b"])
+    assert cfg.OUTPUT_DIR == "/home/me/runs/a" and cfg.DATA.PATH_TO_DATA_DIR == "/home/me/k400"
+    assert cfg.TRAIN.INIT_FROM == "a~b"
 
 
 def test_memory_norm_needs_two_videos():

@@ -283,3 +283,20 @@ def test_tools_for_ava(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "nothing amiss" in result.stdout
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_clean_list_finds_its_videos_from_another_folder(tmp_path, quoted):
+    """Relative paths, in quotes as pandas writes them too."""
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos/a b.mp4", 20)
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    path = '"../videos/a b.mp4"' if quoted else "../videos/a b.mp4"
+    (lists / "train.csv").write_text(f"\ufeff{path},1\n../videos/gone.mp4,0\n", encoding="utf-8")
+    data = build_dataset(cfg_for(lists, "Kinetics", 2), "train")
+    assert data.records.listed_path(0) == "../videos/a b.mp4"
+    check(data, 2, out=str(tmp_path / "far/away/clean"))
+    again = build_dataset(cfg_for(tmp_path / "far/away/clean", "Kinetics", 2), "train")
+    assert len(again) == 1 and again.records.label(0) == 1
+    assert Path(again.records.path(0)).samefile(tmp_path / "videos/a b.mp4")

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,27 @@ MOVED = {
     "SHARD_ID": "--shard_id (of tools/run_net.py)",
     "BN.NUM_SYNC_DEVICES": "BN.SYNC",
     "BN.NORM_TYPE": "BN.SYNC",
+}
+# PySlowFast keys with one value here, whatever the line says.
+FIXED = {
+    "DATA.INPUT_CHANNEL_NUM": "3 colours a pathway",
+    "MODEL.LOSS_FUNC": "the task's (TASK)",
+    "MODEL.HEAD_ACT": "the task's (TASK)",
+    "DETECTION.ENABLE": "TASK detection or not",
+    "DATA.MULTI_LABEL": "TASK multi_label or not",
+    "MODEL.SINGLE_PATHWAY_ARCH": "known from MODEL.BACKBONE",
+    "MODEL.MULTI_PATHWAY_ARCH": "known from MODEL.BACKBONE",
+    "RESNET.TRANS_FUNC": "bottleneck_transform, or basic for RESNET.DEPTH 18 and 34",
+    "RESNET.NUM_GROUPS": "1",
+    "RESNET.STRIDE_1X1": "False",
+    "RESNET.INPLACE_RELU": "True",
+    "SOLVER.OPTIMIZING_METHOD": "sgd",
+    "TRAIN.CHECKPOINT_TYPE": "found in the file",
+    "TEST.CHECKPOINT_TYPE": "found in the file",
+    "TRAIN.CHECKPOINT_INFLATE": "found in the file",
+    "DATA.DECODING_BACKEND": "pyav, or DATA.BACKEND's",
+    "DATA_LOADER.ENABLE_MULTI_THREAD_DECODE": "False: workers are the parallelism",
+    "LOG_MODEL_INFO": "`python tools/paper.py --measure` has it",
 }
 RENAMED = {"MODEL.CHANNELS_LAST": "MODEL.MEMORY_FORMAT"}  # of our own
 
@@ -129,7 +151,10 @@ def _apply(cfg: CfgNode, setting: Setting) -> Iterator[str]:
 
 def _coerce(default: Any, value: Any) -> tuple[Any, bool]:
     """The value in the default's type, and whether it has one."""
+    if isinstance(value, str) and isinstance(default, str):
+        value = os.path.expanduser(value)  # or a folder named ~ would be made, here
     if isinstance(value, str) and not isinstance(default, str):
+        value = {"true": "True", "false": "False"}.get(value, value)  # as YAML has them
         try:
             value = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -144,12 +169,14 @@ def _coerce(default: Any, value: Any) -> tuple[Any, bool]:
 def _advice(cfg: CfgNode, key: str) -> str:
     if key in MOVED:
         return f"; PySlowFast's {key} is {MOVED[key]} here"
+    if key in FIXED:
+        return f"; here it is always {FIXED[key]}: leave the line out"
     if key in RENAMED:
         return f"; it is {RENAMED[key]} now"
     known = list(_keys(cfg))
     same_name = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"; did you mean {near[0]}?"
+    near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.65)
+    return f"; did you mean {near[0]}?" if near else "; none is alike, see cmvl/config/defaults.py"
 
 
 def _keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Is every video of a data set there, readable and long enough? What is not, by list and line."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -127,18 +128,34 @@ def probe_whole(
 
 
 def write_clean(records: Records, unusable: Sequence[int], out: str) -> str:
-    """Copy the list without the lines of the `unusable` videos; returns the new list's path."""
+    """Copy the list without the lines of the `unusable` videos; returns the new list's path.
+
+    Paths that are relative to the list's folder become absolute: the copy lies elsewhere.
+    """
     os.makedirs(out, exist_ok=True)
     target = os.path.join(out, os.path.basename(records.list_file))
     with open(records.list_file, encoding="utf-8", errors="surrogateescape", newline="") as file:
         lines = file.readlines()
     starts = [records.line(i) - 1 for i in range(len(records))] + [len(lines)]
+    for i, k in enumerate(starts[:-1]):
+        lines[k] = _as_elsewhere(lines[k], records.listed_path(i), records)
     drop = {k for i in unusable for k in range(starts[i], starts[i + 1])}
     if os.path.exists(target) and os.path.samefile(target, records.list_file):
         target = f"{os.path.splitext(target)[0]}.clean.csv"
     with open(target, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.writelines(line for k, line in enumerate(lines) if k not in drop)
     return target
+
+
+def _as_elsewhere(line: str, listed: str, records: Records) -> str:
+    """A line `path label`, or `path frames label`, as a list in another folder has it."""
+    folder = os.path.dirname(records.list_file)
+    if os.path.isabs(listed) or folder not in records.roots or os.path.exists(listed):
+        return line
+    numbers = r"(?:\s*[\t;, ]\s*[0-9]+){1,2}\s*"
+    parts = re.fullmatch(rf"(\ufeff?\s*\"?){re.escape(listed)}(\"?{numbers})", line)
+    place = os.path.abspath(os.path.join(folder, listed))
+    return f"{parts[1]}{place}{parts[2]}" if parts else line
 
 
 def _names(list_file: str) -> dict[int, str]:

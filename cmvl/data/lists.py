@@ -133,7 +133,14 @@ def _rows(path: str, separator: str) -> Iterator[tuple[int, str, int]]:
                     f"{name}:{number}: expected an integer label after the last {separator!r}, "
                     f"got {label!r} in {path}; number the classes 0, 1, 2, ..."
                 )
-            yield number, video, int(label)
+            yield number, _as_path(video), int(label)
+
+
+def _as_path(text: str) -> str:
+    """Without the quotes that a writer of csv files puts around it, and ~ as a shell has it."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1].replace('""', '"')
+    return os.path.expanduser(text)
 
 
 def check_labels(path: str, labels: np.ndarray, lines: Sequence[int], num_classes: int) -> None:
