@@ -175,7 +175,8 @@ def _advice(cfg: CfgNode, key: str) -> str:
         return f"; it is {RENAMED[key]} now"
     known = list(_keys(cfg))
     same_name = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.65)
+    begun = [k for k in known if k.startswith(key)]
+    near = same_name or begun or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     return f"; did you mean {near[0]}?" if near else "; none is alike, see cmvl/config/defaults.py"
 
 
