@@ -7,6 +7,7 @@ import pytest
 from cmvl.config import load_cfg
 from cmvl.config.compare import check_resume, compare_net
 from cmvl.engine import test as testing
+from cmvl.engine.setup import setup
 from cmvl.engine.train import train
 from cmvl.utils.errors import ConfigError
 
@@ -103,3 +104,9 @@ def test_configs_of_other_versions():
     assert "INIT: uniform" not in older
     for text in (older, ""):
         assert check_resume(text, load_cfg()) == compare_net(text, load_cfg()) == ""
+
+
+def test_an_output_dir_that_is_a_file(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(ConfigError, match="OUTPUT_DIR .*run is a file: name a folder"):
+        setup(load_cfg(None, ["NUM_GPUS", "0", "OUTPUT_DIR", str(tmp_path / "run")]), "train")

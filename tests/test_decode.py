@@ -1,10 +1,12 @@
 """Frame k is the k-th frame of a decode from start to end, in every kind of file; or an error."""
 
 import os
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
@@ -102,6 +104,10 @@ def test_frames_are_exact(kind, tmp_path):
 @pytest.mark.parametrize("path", SHARED_FILES, ids=lambda p: p.name)
 def test_shared_files_are_exact_or_say_why(path):
     """Sound files in full; damaged ones up to the damage, and an error from there on."""
+    if path.name in ("jpeg_named.mp4", "truncated_frame.jpg"):
+        with pytest.raises(VideoError, match=f"{path.name}: .* found a picture"):
+            probe(path)
+        return
     try:
         frames, whole, ends = full_decode(path)
     except (av.FFmpegError, IndexError):
@@ -255,6 +261,12 @@ def folder(path):
     return path
 
 
+def still(path, form):
+    _, content = cv2.imencode(form, np.zeros((48, 64, 3), np.uint8))
+    path.write_bytes(content.tobytes())
+    return path
+
+
 def cut_before_index(path):
     return cut(write_video(path, 30), 0.5)
 
@@ -269,6 +281,8 @@ def write_cover(path):
         (nothing, "expected a video file, found nothing there"),
         (empty, "expected a video file, found 0 bytes"),
         (folder, "expected a video file, found a folder"),
+        (partial(still, form=".png"), "expected a video file, found a picture"),
+        (partial(still, form=".jpg"), "expected a video file, found a picture"),
         (text, "it is no video file, or one cut off before its index"),
         (cut_before_index, "it is no video file, or one cut off before its index"),
         (write_sound, "expected a video stream, found streams of type audio"),

@@ -13,6 +13,7 @@ from cmvl.utils.errors import VideoError
 
 # From PyAV 19 on tags of any encoding are taken.
 ANY_TAGS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+PICTURES = ("_pipe", "image2")  # ends of the names that FFmpeg has for their formats
 # What PyAV raises for a broken file, besides its own errors.
 BROKEN = (FFmpegError, OSError, ValueError, EOFError, IndexError)
 
@@ -36,6 +37,8 @@ def open_media(path: str) -> Any:
 
 def film(path: str, container: Any) -> Any:
     """The first video stream that is no cover picture, to be decoded in one thread."""
+    if container.format.name.endswith(PICTURES):
+        raise VideoError(f"{path}: expected a video file, found a picture")
     films = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
     if not films:
         raise VideoError(f"{path}: expected a video stream, found {_streams(container)}")

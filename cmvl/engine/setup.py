@@ -37,6 +37,8 @@ def build_crew(cfg: CfgNode, shards: int = 1, shard: int = 0, meeting_point: str
 def setup(cfg: CfgNode, job: str) -> torch.device:
     """Start a job ("train" or "test") in OUTPUT_DIR and return the device it runs on."""
     output_dir = Path(cfg.OUTPUT_DIR)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ConfigError(f"OUTPUT_DIR {output_dir} is a file: name a folder, or a new one")
     setup_logging(output_dir)
     device = _device(cfg)
     random.seed(cfg.RNG_SEED)
