@@ -62,7 +62,7 @@ def test_dump_loads_again(tmp_path):
         (
             "RESNET: {NUM_GROUPS: 1}\nDATA: {INPUT_CHANNEL_NUM: [3, 3]}",
             [],
-            "f.yaml:1: unknown key RESNET.NUM_GROUPS; here it is always 1: leave the line out\n",
+            "f.yaml:1: unknown key RESNET.NUM_GROUPS; here that is 1: leave the line out\n",
         ),
         ("", ["SOLVER.FANCY", "8"], "unknown key SOLVER.FANCY; none is alike, see cmvl"),
         ("", ["TRIAN.BATCH_SIZE", "8"], "command line: unknown key TRIAN.BATCH_SIZE; did you mean"),

@@ -170,7 +170,7 @@ def _advice(cfg: CfgNode, key: str) -> str:
     if key in MOVED:
         return f"; PySlowFast's {key} is {MOVED[key]} here"
     if key in FIXED:
-        return f"; here it is always {FIXED[key]}: leave the line out"
+        return f"; here that is {FIXED[key]}: leave the line out"
     if key in RENAMED:
         return f"; it is {RENAMED[key]} now"
     known = list(_keys(cfg))
