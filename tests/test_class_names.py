@@ -41,7 +41,8 @@ def test_lists(dataset, tmp_path):
 def test_names_of_other_classes_are_not_used(tmp_path, caplog):
     write(tmp_path, train__csv="a.mp4 2\n", classes__txt="one\ntwo\n")
     assert names(tmp_path, "Kinetics", 4) == []
-    assert "names of 2 classes, but MODEL.NUM_CLASSES is 4" in caplog.text
+    assert names(tmp_path, "Kinetics", 4) == []
+    assert caplog.text.count("names of 2 classes, but MODEL.NUM_CLASSES is 4") == 1
 
 
 def test_official_files(tmp_path):

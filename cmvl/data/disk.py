@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from cmvl.data.frames import PICTURES
 from cmvl.utils.errors import DataError
@@ -102,16 +103,22 @@ def read_class_file(path: str) -> list[str]:
 def fitting_names(names: list[str], num_classes: int, source: str) -> list[str]:
     """`names`, or none with a warning if they are not `num_classes`."""
     if names and len(names) != num_classes:
-        logger.warning(
-            "%s: names of %d classes, but MODEL.NUM_CLASSES is %d: classes are called by number, "
-            "unless it is set to %d",
-            source,
-            len(names),
-            num_classes,
-            len(names),
-        )
+        _warn_of_names(source, len(names), num_classes)
         return []
     return names
+
+
+@cache
+def _warn_of_names(source: str, count: int, num_classes: int) -> None:
+    """Once for the lists of training, validation and test."""
+    logger.warning(
+        "%s: names of %d classes, but MODEL.NUM_CLASSES is %d: classes are called by number, "
+        "unless it is set to %d",
+        source,
+        count,
+        num_classes,
+        count,
+    )
 
 
 def number_classes(names: Iterable[str]) -> dict[str, int]:
