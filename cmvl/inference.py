@@ -31,8 +31,14 @@ def score_views(
     """
     V, S = views.shape[:2]
     maps = encode_views(model, views, chunk)
-    scores = activation(model.head.windows(infuse_views(model, maps, S)))  # (1, V S, P, K)
+    logits = model.head.windows(infuse_views(model, maps, S))  # (1, V S, P, K)
+    scores = activation(_widen(logits))
     return scores.mean(dim=2)[0].unflatten(0, (V, S))
+
+
+def _widen(logits: Tensor) -> Tensor:
+    """In half precision all sigmoids from 0.998 on would be one."""
+    return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
 @torch.inference_mode()
@@ -103,7 +109,7 @@ def detect_video(
         M = [torch.stack(m).mean(dim=0) for m in zip(*S, strict=True)]
         X = as_matrices(maps)
         X_hat = model.memory.infuse(X, model.memory.recall(M, X))
-        return model.head(as_maps(X_hat, maps), boxes).sigmoid(), keyframe
+        return _widen(model.head(as_maps(X_hat, maps), boxes)).sigmoid(), keyframe
 
     for batch, maps in _encoded(model, iter(keyframes), chunk):
         (keyframe,) = batch.keyframes

@@ -20,7 +20,16 @@ from cmvl.losses import BoxLoss, VideoLoss
 from cmvl.model import build_model
 from cmvl.structures import VideoBatch
 from cmvl.tasks import find_task
-from cmvl.utils.distributed import all_gather, broadcast, chain, gather, highest, rank, world_size
+from cmvl.utils.distributed import (
+    all_gather,
+    broadcast,
+    chain,
+    gather,
+    highest,
+    rank,
+    share_buffers,
+    world_size,
+)
 from cmvl.utils.errors import DataError
 
 from toy import random_clips, toy_box_model
@@ -113,7 +122,9 @@ def _pairs():
 
 
 def fail(how):
-    """Rank 1 fails, the others wait for it."""
+    """Rank 1 fails, the others wait for it; or all do, with much to say."""
+    if how == "long":
+        raise RuntimeError("x" * 200_000)
     if rank() == 1:
         time.sleep(0.3)
         if how == "user":
@@ -124,3 +135,11 @@ def fail(how):
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(1000)
     dist.barrier()
+
+
+def share(folder):
+    norm = torch.nn.BatchNorm1d(3)
+    norm.running_mean += rank() + 5
+    norm.num_batches_tracked += rank()
+    share_buffers(norm)
+    torch.save(norm.state_dict(), folder / f"{rank()}.pt")

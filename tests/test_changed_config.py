@@ -9,7 +9,7 @@ from cmvl.config.compare import check_resume, compare_net
 from cmvl.engine import test as testing
 from cmvl.engine.setup import setup
 from cmvl.engine.train import train
-from cmvl.utils.errors import ConfigError
+from cmvl.utils.errors import CheckpointError, ConfigError
 
 CM = Path(__file__).parent.parent / "configs/demo/SLOWONLY_CM.yaml"
 SMALL = (
@@ -57,6 +57,14 @@ def test_a_run_that_is_over_says_so_and_stays_as_it_is(again):
     assert files(again.folder) == before
 
 
+def test_another_run_does_not_go_among_its_checkpoints(again):
+    """Of the two, the older one's would be the newest by their names."""
+    before = files(again.folder)
+    with pytest.raises(CheckpointError, match="AUTO_RESUME False wants a new OUTPUT_DIR"):
+        again(train, "TRAIN.AUTO_RESUME", "False")
+    assert files(again.folder) == before
+
+
 def test_weights_in_another_net_are_told(again):
     said = again(
         testing.test, "MEMORY.INFUSION", "ResidualInfusion", "DATA.MEAN", "[0.0, 0.0, 0.0]"
@@ -91,7 +99,13 @@ def test_what_is_told_of_a_run_that_goes_on(options, told):
 
 @pytest.mark.parametrize(
     "option",
-    ["TASK multi_label", "MODEL.BACKBONE I3D", "MEMORY.NORM layer", "NONLOCAL.POOL [1,1,1]"],
+    [
+        "TASK multi_label",
+        "MODEL.BACKBONE I3D",
+        "MEMORY.NORM layer",
+        "NONLOCAL.POOL [1,1,1]",
+        "MODEL.FREEZE ['head.*']",
+    ],
 )
 def test_what_makes_another_net(option):
     with pytest.raises(ConfigError, match=f"another net .{option.split()[0]} .* -> "):

@@ -7,7 +7,8 @@ import torch
 from torch.optim import SGD
 
 from cmvl.checkpoint import Checkpointer, Position, find_last, load_weights
-from cmvl.checkpoint.folder import find_damage
+from cmvl.checkpoint.folder import find_damage, write_whole
+from cmvl.checkpoint.run import _load_optimizer
 from cmvl.engine import keeper
 from cmvl.losses import VideoLoss
 from cmvl.utils.errors import CheckpointError
@@ -63,7 +64,8 @@ def test_order_of_starting(tmp_path):
     assert two.start(auto_resume=True, init_from=str(stage_one)) == Position()
     two.save(Position(8))
     assert two.start(auto_resume=True, init_from=str(stage_one)) == Position(8)
-    assert two.start(auto_resume=False, init_from=str(stage_one)) == Position()
+    with pytest.raises(CheckpointError, match="AUTO_RESUME False wants a new OUTPUT_DIR"):
+        two.start(auto_resume=False, init_from=str(stage_one))
 
 
 def test_a_cut_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
@@ -154,3 +156,22 @@ def test_nobody_leaves_before_the_checkpoint_is_written(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         asked.after_step(Position(1, 8))
     assert ended.value.code == STOPPED and events == ["meet", Position(1, 8), "meet"]
+
+
+def test_a_checksum_that_the_power_cut_took_is_none(tmp_path):
+    write_whole({"a": 1}, tmp_path / "a.pyth")
+    (tmp_path / "a.pyth.sha256").write_text("")
+    assert find_damage(tmp_path / "a.pyth") == ""
+
+
+def test_optimizer_settings_are_the_configs():
+    """A resumed one has the momenta of its checkpoint, and what the config says now."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    old = torch.optim.SGD([weight], 0.1, momentum=0.9, weight_decay=1e-4)
+    weight.sum().backward()
+    old.step()
+    new = torch.optim.SGD([weight], 0.2, momentum=0.5, weight_decay=0.05)
+    _load_optimizer(new, old.state_dict())
+    (group,) = new.param_groups
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.2, 0.5, 0.05)
+    assert new.state[weight]["momentum_buffer"] is not None

@@ -82,6 +82,12 @@ def test_dump_loads_again(tmp_path):
             "BN.CLIPWISE False wants all clips of a video in one pass",
         ),
         ("", ["SOLVER.WARMUP_EPOCHS", "500.0"], "longer than SOLVER.MAX_EPOCH 196"),
+        ("", ["SOLVER.MOMENTUM", "0.0"], "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0"),
+        (
+            "SOLVER: {COSINE_AFTER_WARMUP: True}",
+            ["SOLVER.WARMUP_EPOCHS", "196.0"],
+            "wants epochs after SOLVER.WARMUP_EPOCHS",
+        ),
         ("", ["AVA.KEYFRAME_RANGE", "[9,2]"], "must be [first, last] second, or []"),
         ("", ["SOLVER.LR_POLICY", "steps_with_relative_lrs"], "SOLVER.STEPS [] must rise from 0"),
         ("", ["DATA.TRAIN_CROP_SIZE", "300"], "does not fit into the smallest short side"),

@@ -54,6 +54,7 @@ def test_precise_statistics_are_of_all_processes_batches(results, processes):
     [
         ("user", DataError, r"^train.csv:7: no label$"),
         ("bug", LaunchError, r"(?s)^rank 1 failed, the others were stopped\n.*KeyError: 'the real"),
+        ("long", LaunchError, r"(?s)^rank [01] failed, .*RuntimeError: x{200000}$"),
         ("killed", LaunchError, "rank 1 was killed by SIGKILL.*short of memory"),
     ],
 )
@@ -67,6 +68,14 @@ def test_who_did_not_come():
     with pytest.raises(LaunchError, match="3 of 4 processes did not come .* rank 1, 2, 3"):
         with seated(seat, gpu=False, timeout=5, meeting=1):
             pass
+
+
+def test_an_evaluation_has_the_statistics_of_the_checkpoint(tmp_path):
+    """Which the main process writes; norms of its own had moved others elsewhere."""
+    launch(crew_jobs.share, [tmp_path], Crew(2, gpu=False))
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert first["running_mean"].tolist() == second["running_mean"].tolist() == [5, 5, 5]
+    assert first["num_batches_tracked"] == second["num_batches_tracked"] == 0
 
 
 def test_more_processes_than_gpus_are_told():

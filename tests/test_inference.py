@@ -1,9 +1,10 @@
 """The 30-view test: one memory from the centre crops, each view through the backbone once."""
 
+import pytest
 import torch
 
 from cmvl.heads import PooledHead
-from cmvl.inference import classify_video, predict_video, score_views
+from cmvl.inference import _widen, classify_video, predict_video, score_views
 from cmvl.model import as_maps, as_matrices
 from cmvl.structures import VideoBatch
 
@@ -90,3 +91,12 @@ def test_a_map_of_training_size_is_one_window():
     torch.testing.assert_close(head.windows(maps)[:, :, 0], head(maps))
     smaller = [m[..., :1, :1] for m in maps]
     torch.testing.assert_close(head.windows(smaller)[:, :, 0], head(smaller))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_sigmoids_are_not_made_in_half_precision(dtype):
+    """Above 0.998 bfloat16 knows one number alone, and ranks would tie."""
+    logits = torch.tensor([6.5, 7.5, 9.0], dtype=dtype)
+    scores = _widen(logits).sigmoid()
+    assert scores.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(scores.double(), logits.double().sigmoid(), rtol=0, atol=1e-6)

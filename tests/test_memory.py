@@ -232,3 +232,8 @@ def test_parameters_of_table_2c(reduction, printed):
         model = build_model(cfg, find_task("classification").head)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     assert round(millions, 1) == printed
+
+
+def test_before_a_first_step_there_is_no_gate_to_tell_of():
+    memory = built("AssociativeMemory", "FeatureGating", "batch")
+    assert memory.gate_statistics() == memory.last_gates() == {}

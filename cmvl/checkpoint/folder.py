@@ -44,9 +44,10 @@ def find_last(output_dir: Path) -> Path:
 def find_damage(path: Path) -> str:
     """What is wrong with a file that has a checksum beside it; "" for whole or unknown."""
     checksum = _checksum_path(path)
-    if not checksum.exists():
+    words = checksum.read_text().split() if checksum.exists() else []
+    if not words:  # an empty one: the power went before it reached the disk
         return ""
-    expected, found = checksum.read_text().split()[0], _digest(path)
+    expected, found = words[0], _digest(path)
     return "" if found == expected else f"its SHA-256 begins {found[:8]}, written {expected[:8]}"
 
 

@@ -76,6 +76,12 @@ class Checkpointer:
         newest = broadcast(str(self._newest() or "") if auto_resume and is_main() else "")
         if newest:
             return self._resume(Path(newest), allow)
+        if broadcast(bool(is_main() and checkpoints(self.output_dir))):
+            raise CheckpointError(
+                f"{self.output_dir / 'checkpoints'} holds another run's checkpoints, among which "
+                "this one's would be taken for theirs: TRAIN.AUTO_RESUME False wants a new "
+                "OUTPUT_DIR (TRAIN.INIT_FROM can start from the old one)"
+            )
         if init_from:
             logger.info(load_weights(self.model, init_from, may_miss=("memory.",)))
         return Position()
@@ -141,8 +147,8 @@ class Checkpointer:
         if found:
             raise CheckpointError(
                 f"{self.output_dir / 'checkpoints'}: none of {len(found)} checkpoints can be "
-                f"resumed. Of the last one tried: {trouble}. Move them away, or set "
-                "TRAIN.AUTO_RESUME False and TRAIN.INIT_FROM to one"
+                f"resumed. Of the last one tried: {trouble}. Move them away, or "
+                "choose another OUTPUT_DIR and set TRAIN.INIT_FROM to one"
             )
         return None
 
@@ -151,13 +157,14 @@ class Checkpointer:
         allow(state.get("cfg", ""))
         try:
             self.model.load_state_dict(state["model_state"])
-            self.optimizer.load_state_dict(state["optimizer_state"])
+            _load_optimizer(self.optimizer, state["optimizer_state"])
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: this run's config makes another model than the checkpoint's: choose "
-                f"another OUTPUT_DIR, or set TRAIN.AUTO_RESUME False. {error}"
+                f"another OUTPUT_DIR. {error}"
             ) from error
-        self.scaler.load_state_dict(state["scaler_state"])
+        if state["scaler_state"]:  # empty of a run that did not scale
+            self.scaler.load_state_dict(state["scaler_state"])
         self.best = state["best"]
         self.log.cut(state["log_bytes"])
         position = Position(state["epoch"] + 1, state["videos"])
@@ -174,6 +181,14 @@ class Checkpointer:
                 world_size(),
             )
         return position
+
+
+def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
+    """Momenta; settings such as the weight decay stay those of the config."""
+    settings = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def _find_gaps(path: Path) -> str:

@@ -15,7 +15,11 @@ NET = (
     "I3D", "DETECTION",
 )  # fmt: skip
 FIRST = ("MEMORY.INIT", "RESNET.ZERO_INIT_FINAL_BN")  # of initial weights, which have gone
-INPUT = ("DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TARGET_FPS", "DATA.MEAN", "DATA.STD")
+ORDER = ("MODEL.FREEZE",)  # what learns: the optimizer's state goes by the order of it
+INPUT = (  # of torchvision's weights their own mean and deviation
+    "DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TARGET_FPS", "DATA.MEAN", "DATA.STD",
+    "TORCHVISION.WEIGHTS",
+)  # fmt: skip
 # How and where a run goes on, not what it learns.
 CIRCUMSTANCES = (
     "OUTPUT_DIR", "NUM_GPUS", "LOG_PERIOD", "DIST", "TENSORBOARD", "TEST", "DATA_LOADER",
@@ -64,11 +68,11 @@ def check_resume(text: str, cfg: CfgNode) -> str:
     Raises ConfigError where it would go on with another net.
     """
     changes = find_changes(text, cfg)
-    if net := [c for c in changes if _of_net(c.key)]:
+    if net := [c for c in changes if _of_net(c.key) or c.key in ORDER]:
         raise ConfigError(
             f"{cfg.OUTPUT_DIR} holds a run with another net ({_listed(net)}), and its weights "
-            "would be taken for this one's: choose another OUTPUT_DIR, or set TRAIN.AUTO_RESUME "
-            "False and TRAIN.INIT_FROM to start from them"
+            "would be taken for this one's: choose another OUTPUT_DIR (TRAIN.INIT_FROM "
+            "starts from them)"
         )
     others = [c for c in changes if not _is_in(c.key, CIRCUMSTANCES) and c.key not in FIRST]
     return f"the run goes on, not as it began: {_listed(others)}" if others else ""

@@ -125,6 +125,10 @@ def _schedule(cfg: CfgNode) -> Iterator[str]:
             f"SOLVER.WARMUP_EPOCHS {solver.WARMUP_EPOCHS} is longer than "
             f"SOLVER.MAX_EPOCH {solver.MAX_EPOCH}"
         )
+    if solver.COSINE_AFTER_WARMUP and solver.WARMUP_EPOCHS == solver.MAX_EPOCH:
+        yield "SOLVER.COSINE_AFTER_WARMUP True wants epochs after SOLVER.WARMUP_EPOCHS"
+    if solver.NESTEROV and (solver.MOMENTUM == 0 or solver.DAMPENING != 0):
+        yield "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0 and SOLVER.DAMPENING 0"
     if solver.LR_POLICY != "steps_with_relative_lrs":
         return
     steps = list(solver.STEPS)

@@ -24,7 +24,7 @@ from cmvl.inference import Predictor
 from cmvl.model import VideoModel, build_model
 from cmvl.structures import Prediction, VideoBatch
 from cmvl.tasks import Evaluator, find_task
-from cmvl.utils.distributed import broadcast, gather, is_main, world_size
+from cmvl.utils.distributed import broadcast, gather, is_main, share_buffers, world_size
 from cmvl.utils.logging import logger
 from cmvl.utils.progress import progress
 from cmvl.utils.signals import StopRequest, stop_requests
@@ -99,6 +99,7 @@ def evaluate(
     stop: StopRequest | None = None,
 ) -> Result:
     """Metrics of everything readable in `loader`, over all processes; the main one has them."""
+    share_buffers(model)
     model.eval()
     skipped: list[str] = []
     batches = _readable(loader, precision.device, skipped, stop)

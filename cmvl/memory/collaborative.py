@@ -54,7 +54,8 @@ class CollaborativeMemory(nn.Module):
         return {f"gate{p or ''}": g.last_gate for p, g in enumerate(self._gatings())}
 
     def _gatings(self) -> list[FeatureGating]:
-        return [g for g in self.infusions if isinstance(g, FeatureGating)]
+        gatings = [g for g in self.infusions if isinstance(g, FeatureGating)]
+        return [g for g in gatings if g.last_gate is not None]  # all, or none before a first step
 
 
 def _means_suffice(interaction: nn.Module, infusion: nn.Module) -> bool:

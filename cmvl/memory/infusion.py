@@ -33,6 +33,8 @@ class Infusion(nn.Module):
 class FeatureGating(Infusion):
     """Eq. 4: channels are recalibrated by a gate in (1, 2) made of the clip's memory."""
 
+    last_gate: Tensor | None = None
+
     def gate(self, M_n: Tensor) -> Tensor:
         """sigma(GAP(M_n) W_O), (B, N, 1, d); the mean over k is GAP."""
         return torch.sigmoid(self.take(M_n.mean(dim=2, keepdim=True)))

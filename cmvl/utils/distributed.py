@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def _together() -> bool:
@@ -47,6 +47,13 @@ def all_reduce(x: Tensor) -> Tensor:
 def mean_over_ranks(x: Tensor) -> Tensor:
     """The mean over processes, in place."""
     return all_reduce(x).div_(world_size())
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Running statistics and the like become the main process's, which a checkpoint has."""
+    if world_size() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def highest(value: int) -> int:

@@ -8,10 +8,11 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import wait
@@ -80,15 +81,20 @@ def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew
     with handling(signal.SIG_IGN, [signal.SIGINT]):  # which they inherit
         for process in processes:
             process.start()
+    said: list[tuple] = []
+    listener = threading.Thread(target=_listen, args=(reports, said), daemon=True)
+    listener.start()
     with _forwarding(processes) as interrupts:
         try:
             killed = _wait(processes)
         finally:
             _end(processes)
+    reports._writer.close()  # the last end that is open: the listener comes to an end
+    listener.join(PATIENCE)
     del store
     if interrupts and any(p.exitcode not in (0, STOPPED) for p in processes):
         raise KeyboardInterrupt
-    _judge([p.exitcode for p in processes], killed, reports, first)
+    _judge([p.exitcode for p in processes], killed, said, first)
 
 
 def _open_store(crew: Crew) -> tuple[dist.Store | None, str, int]:
@@ -183,7 +189,14 @@ def _end(processes: Sequence[BaseProcess]) -> None:
             process.join()
 
 
-def _judge(exits: Sequence[int], killed: Sequence[int], reports: Any, first: int) -> None:
+def _listen(reports: Any, said: list[tuple]) -> None:
+    """A pipe that nobody reads is soon full, and who writes into it waits for ever."""
+    with suppress(EOFError, OSError):
+        while True:
+            said.append(reports.get())
+
+
+def _judge(exits: Sequence[int], killed: Sequence[int], said: list[tuple], first: int) -> None:
     """Raise what went wrong first."""
     if killed:
         number = -exits[killed[0]]
@@ -194,9 +207,6 @@ def _judge(exits: Sequence[int], killed: Sequence[int], reports: Any, first: int
             f"rank {first + killed[0]} was killed by {signal.Signals(number).name}{hint}; the "
             "others were stopped"
         )
-    said = []
-    while not reports.empty():
-        said.append(reports.get())
     # Later or vaguer reports are of processes that lost the one that failed.
     said.sort(key=lambda r: (not r[2] and any(c in r[3].splitlines()[-1] for c in CONSEQUENCES), r))
     if said:
