@@ -24,7 +24,14 @@ from cmvl.inference import Predictor
 from cmvl.model import VideoModel, build_model
 from cmvl.structures import Prediction, VideoBatch
 from cmvl.tasks import Evaluator, find_task
-from cmvl.utils.distributed import broadcast, gather, is_main, share_buffers, world_size
+from cmvl.utils.distributed import (
+    broadcast,
+    gather,
+    highest,
+    is_main,
+    share_buffers,
+    world_size,
+)
 from cmvl.utils.logging import logger
 from cmvl.utils.progress import progress
 from cmvl.utils.signals import StopRequest, stop_requests
@@ -107,6 +114,8 @@ def evaluate(
         for prediction in _everybodys(predictor(model, batches)):
             evaluator.update(*prediction)
     skipped = [message for part in gather(skipped) for message in part]
+    if stop is not None and highest(int(bool(stop))):
+        leave(stop)  # together: who has done its share waits for the others
     if not is_main():
         return Result()
     return Result(evaluator.compute(), evaluator.by_position(), skipped)
@@ -130,7 +139,7 @@ def _readable(
     batches = progress(loader, len(loader), "evaluating", "step", say=logger.info)
     for batch in batches:
         if stop:
-            leave(stop)
+            return
         skipped.extend(batch.failures)
         if len(batch.index):
             yield batch.to(device)

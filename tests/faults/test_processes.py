@@ -35,6 +35,15 @@ def test_killed_by_turns(tmp_path, data, two_undisturbed):
     assert_undisturbed(run, two_undisturbed)
 
 
+def test_asked_to_stop_in_an_evaluation_they_end_together(tmp_path, data, two_undisturbed):
+    """One hears it alone; the other has done its share and waits. Schedulers look at the status."""
+    run = tmp_path / "run"
+    stop = Blow("evaluation", 2, signal.SIGTERM, rank=1)
+    assert train(run, data, *TWO, *EVERY_STEP, blow=stop) == STOPPED, said(run)
+    assert train(run, data, *TWO) == 0, said(run)
+    assert_undisturbed(run, two_undisturbed)
+
+
 def test_torchrun_starts_a_failed_run_again(tmp_path, data, two_undisturbed):
     run, job = tmp_path / "run", Path(__file__).parent / "elastic_job.py"
     run.mkdir()
