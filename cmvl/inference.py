@@ -5,19 +5,27 @@ A task's predictor walks the batches of a whole test and yields what its evaluat
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import groupby, islice
 
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from cmvl.layers.half import widen
 from cmvl.model import VideoModel, as_maps, as_matrices
 from cmvl.structures import KeyFrame, Prediction, VideoBatch
 
 Activation = Callable[[Tensor], Tensor]  # logits -> scores
 Predictor = Callable[[VideoModel, Iterable[VideoBatch]], Iterator[Prediction]]
-softmax = partial(torch.softmax, dim=-1)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    return torch.softmax(widen(logits), dim=-1)
+
+
+def sigmoid(logits: Tensor) -> Tensor:
+    """In half precision all from 0.998 on would be one."""
+    return torch.sigmoid(widen(logits))
 
 
 @torch.inference_mode()
@@ -31,14 +39,8 @@ def score_views(
     """
     V, S = views.shape[:2]
     maps = encode_views(model, views, chunk)
-    logits = model.head.windows(infuse_views(model, maps, S))  # (1, V S, P, K)
-    scores = activation(_widen(logits))
+    scores = activation(model.head.windows(infuse_views(model, maps, S)))  # (1, V S, P, K)
     return scores.mean(dim=2)[0].unflatten(0, (V, S))
-
-
-def _widen(logits: Tensor) -> Tensor:
-    """In half precision all sigmoids from 0.998 on would be one."""
-    return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
 @torch.inference_mode()
@@ -109,7 +111,7 @@ def detect_video(
         M = [torch.stack(m).mean(dim=0) for m in zip(*S, strict=True)]
         X = as_matrices(maps)
         X_hat = model.memory.infuse(X, model.memory.recall(M, X))
-        return _widen(model.head(as_maps(X_hat, maps), boxes)).sigmoid(), keyframe
+        return sigmoid(model.head(as_maps(X_hat, maps), boxes)), keyframe
 
     for batch, maps in _encoded(model, iter(keyframes), chunk):
         (keyframe,) = batch.keyframes

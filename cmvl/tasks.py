@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from cmvl.evaluation.classification import TopK
@@ -14,7 +13,13 @@ from cmvl.evaluation.detection import FrameMeanAP
 from cmvl.evaluation.multilabel import MeanAP
 from cmvl.evaluation.results import Listing
 from cmvl.heads import PooledHead, RoIHead
-from cmvl.inference import Activation, build_box_predictor, build_view_predictor, softmax
+from cmvl.inference import (
+    Activation,
+    build_box_predictor,
+    build_view_predictor,
+    sigmoid,
+    softmax,
+)
 from cmvl.losses import BoxLoss, VideoLoss, build_multi_label_loss
 from cmvl.utils.errors import ConfigError
 
@@ -44,7 +49,7 @@ class Task:
     activation: Activation
 
 
-pooled, sigmoid = PooledHead.from_cfg, torch.sigmoid
+pooled = PooledHead.from_cfg
 view_scores, box_scores = build_view_predictor, build_box_predictor
 label_scores = partial(build_view_predictor, activation=sigmoid)
 

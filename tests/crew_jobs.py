@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -15,6 +18,7 @@ from cmvl.encode import batch_reduction_by_groups
 from cmvl.engine.precise import precise_bn
 from cmvl.engine.precision import Precision
 from cmvl.engine.step import Stepper
+from cmvl.engine.test import evaluate
 from cmvl.layers.batchnorm import synchronise
 from cmvl.losses import BoxLoss, VideoLoss
 from cmvl.model import build_model
@@ -27,10 +31,10 @@ from cmvl.utils.distributed import (
     gather,
     highest,
     rank,
-    share_buffers,
     world_size,
 )
 from cmvl.utils.errors import DataError
+from cmvl.utils.signals import STOPPED, stop_requests
 
 from toy import random_clips, toy_box_model
 
@@ -137,9 +141,20 @@ def fail(how):
     dist.barrier()
 
 
-def share(folder):
+def evaluate_norms(folder):
+    """Norms that had moved apart, after an evaluation of nothing."""
     norm = torch.nn.BatchNorm1d(3)
     norm.running_mean += rank() + 5
     norm.num_batches_tracked += rank()
-    share_buffers(norm)
+    nothing = SimpleNamespace(compute=dict, by_position=list)
+    evaluate(norm, [], lambda model, batches: iter(batches), nothing, Precision(None, CPU))
     torch.save(norm.state_dict(), folder / f"{rank()}.pt")
+
+
+def wait_for_a_stop(heeding):
+    """For ever, or until asked to stop, which a training does."""
+    with stop_requests() if heeding else nullcontext() as stop:
+        print("here", flush=True)
+        while not stop:
+            time.sleep(0.02)
+    sys.exit(STOPPED)

@@ -8,7 +8,6 @@ from torch.optim import SGD
 
 from cmvl.checkpoint import Checkpointer, Position, find_last, load_weights
 from cmvl.checkpoint.folder import find_damage, write_whole
-from cmvl.checkpoint.run import _load_optimizer
 from cmvl.engine import keeper
 from cmvl.losses import VideoLoss
 from cmvl.utils.errors import CheckpointError
@@ -164,14 +163,17 @@ def test_a_checksum_that_the_power_cut_took_is_none(tmp_path):
     assert find_damage(tmp_path / "a.pyth") == ""
 
 
-def test_optimizer_settings_are_the_configs():
+def test_optimizer_settings_are_the_configs(tmp_path):
     """A resumed one has the momenta of its checkpoint, and what the config says now."""
-    weight = torch.nn.Parameter(torch.ones(2))
-    old = torch.optim.SGD([weight], 0.1, momentum=0.9, weight_decay=1e-4)
-    weight.sum().backward()
-    old.step()
-    new = torch.optim.SGD([weight], 0.2, momentum=0.5, weight_decay=0.05)
-    _load_optimizer(new, old.state_dict())
-    (group,) = new.param_groups
-    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.2, 0.5, 0.05)
-    assert new.state[weight]["momentum_buffer"] is not None
+    first = checkpointer(tmp_path, toy_model())
+    train_steps(first, range(1))
+    first.save(Position(1))
+    second = checkpointer(tmp_path, toy_model())
+    (group,) = second.optimizer.param_groups
+    group.update(momentum=0.5, weight_decay=0.05)
+    second.start(auto_resume=True, init_from="")
+    (group,) = second.optimizer.param_groups
+    assert (group["momentum"], group["weight_decay"]) == (0.5, 0.05)
+    old, new = (list(c.optimizer.state_dict()["state"].values()) for c in (first, second))
+    for before, now in zip(old, new, strict=True):
+        assert torch.equal(before["momentum_buffer"], now["momentum_buffer"])

@@ -114,6 +114,8 @@ def test_home_is_found(tmp_path, monkeypatch):
     cfg = load_cfg(file, ["DATA.PATH_TO_DATA_DIR", "~/k400", "TRAIN.INIT_FROM", "a~b"])
     assert cfg.OUTPUT_DIR == "/home/me/runs/a" and cfg.DATA.PATH_TO_DATA_DIR == "/home/me/k400"
     assert cfg.TRAIN.INIT_FROM == "a~b"
+    cfg = load_cfg(None, ["DATA.PATH_LABEL_SEPARATOR", "~"])
+    assert cfg.DATA.PATH_LABEL_SEPARATOR == "~"
 
 
 def test_memory_norm_needs_two_videos():

@@ -108,3 +108,11 @@ def test_videos_of_a_stream_are_kept_apart():
     assert [(k.video, k.second) for _, k, _ in found[3:5]] == [("a", 905), ("b", 902)]
     torch.testing.assert_close(found[3][0], direct(model, clips[:4], 3, 1))
     torch.testing.assert_close(found[4][0], direct(model, clips[4:], 0, 1))
+
+
+def test_scores_of_boxes_are_not_made_in_half_precision():
+    model, clips = box_model().float(), random_clips(2, 3, 4, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        batch = keyframes([902], clips)
+        ((scores, _),) = detect_video(model, batch, 0)
+    assert scores.dtype == torch.float32

@@ -1,7 +1,10 @@
 """Several processes compute what one does, and fail with the one real cause."""
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import torch
 from cmvl.utils.errors import DataError, LaunchError
 from cmvl.utils.launch import Crew, launch
 from cmvl.utils.seat import Seat, seat_in, seated
+from cmvl.utils.signals import HEARD, STOPPED
 
 from toy import free_port
 
@@ -72,7 +76,7 @@ def test_who_did_not_come():
 
 def test_an_evaluation_has_the_statistics_of_the_checkpoint(tmp_path):
     """Which the main process writes; norms of its own had moved others elsewhere."""
-    launch(crew_jobs.share, [tmp_path], Crew(2, gpu=False))
+    launch(crew_jobs.evaluate_norms, [tmp_path], Crew(2, gpu=False))
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first["running_mean"].tolist() == second["running_mean"].tolist() == [5, 5, 5]
     assert first["num_batches_tracked"] == second["num_batches_tracked"] == 0
@@ -121,9 +125,6 @@ def test_seats_of_torchrun():
 
 def test_processes_end_with_their_launcher(tmp_path):
     """Killed outright, it cannot tell them."""
-    import subprocess
-    import sys
-
     script = (
         "import crew_jobs\nfrom cmvl.utils.launch import Crew, launch\n"
         "if __name__ == '__main__': launch(crew_jobs.fail, ['waits'], Crew(2, False))"
@@ -151,3 +152,28 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+CTRL_C = """
+import crew_jobs
+from cmvl.utils.errors import run_tool
+from cmvl.utils.launch import Crew, launch
+if __name__ == "__main__":
+    run_tool(lambda: launch(crew_jobs.wait_for_a_stop, [HEEDING], Crew(2, False)))
+"""
+
+
+@pytest.mark.parametrize(("heeding", "told"), [(True, ""), (False, "interrupted\n")])
+def test_ctrl_c_reaches_every_process(tmp_path, heeding, told):
+    """Those that heed it stop as by SIGTERM, the others end; nobody leaves a traceback."""
+    (tmp_path / "script.py").write_text(CTRL_C.replace("HEEDING", str(heeding)))
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here.parent}:{here}"}
+    words = [sys.executable, str(tmp_path / "script.py")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    launcher = subprocess.Popen(words, text=True, env=environment, **pipes)
+    assert [launcher.stdout.readline() for _ in range(2)] == ["here\n"] * 2
+    launcher.send_signal(signal.SIGINT)
+    _, said = launcher.communicate(timeout=60)
+    assert said == HEARD + told
+    assert launcher.returncode == (STOPPED if heeding else 130)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from cmvl.heads import PooledHead
-from cmvl.inference import _widen, classify_video, predict_video, score_views
+from cmvl.inference import classify_video, predict_video, score_views
 from cmvl.model import as_maps, as_matrices
 from cmvl.structures import VideoBatch
+from cmvl.tasks import find_task
 
 from toy import random_clips, toy_model
 
@@ -97,6 +98,6 @@ def test_a_map_of_training_size_is_one_window():
 def test_sigmoids_are_not_made_in_half_precision(dtype):
     """Above 0.998 bfloat16 knows one number alone, and ranks would tie."""
     logits = torch.tensor([6.5, 7.5, 9.0], dtype=dtype)
-    scores = _widen(logits).sigmoid()
+    scores = find_task("multi_label").activation(logits)
     assert scores.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     torch.testing.assert_close(scores.double(), logits.double().sigmoid(), rtol=0, atol=1e-6)

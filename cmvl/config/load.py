@@ -152,8 +152,9 @@ def _apply(cfg: CfgNode, setting: Setting) -> Iterator[str]:
 def _coerce(default: Any, value: Any) -> tuple[Any, bool]:
     """The value in the default's type, and whether it has one."""
     if isinstance(value, str) and isinstance(default, str):
-        value = os.path.expanduser(value)  # or a folder named ~ would be made, here
-    if isinstance(value, str) and not isinstance(default, str):
+        if "/" in value:  # else ~ may be a separator
+            value = os.path.expanduser(value)  # or a folder named ~ would be made, here
+    elif isinstance(value, str):
         value = {"true": "True", "false": "False"}.get(value, value)  # as YAML has them
         try:
             value = ast.literal_eval(value)

@@ -138,7 +138,7 @@ def write_clean(records: Records, unusable: Sequence[int], out: str) -> str:
         lines = file.readlines()
     starts = [records.line(i) - 1 for i in range(len(records))] + [len(lines)]
     for i, k in enumerate(starts[:-1]):
-        lines[k] = _as_elsewhere(lines[k], records.listed_path(i), records)
+        lines[k] = _as_elsewhere(lines[k], records, i)
     drop = {k for i in unusable for k in range(starts[i], starts[i + 1])}
     if os.path.exists(target) and os.path.samefile(target, records.list_file):
         target = f"{os.path.splitext(target)[0]}.clean.csv"
@@ -147,15 +147,14 @@ def write_clean(records: Records, unusable: Sequence[int], out: str) -> str:
     return target
 
 
-def _as_elsewhere(line: str, listed: str, records: Records) -> str:
+def _as_elsewhere(line: str, records: Records, i: int) -> str:
     """A line `path label`, or `path frames label`, as a list in another folder has it."""
-    folder = os.path.dirname(records.list_file)
-    if os.path.isabs(listed) or folder not in records.roots or os.path.exists(listed):
-        return line
+    listed, place, folder = records.listed_path(i), records.path(i), records.roots[-1]
+    if place == listed or folder != os.path.dirname(records.list_file):
+        return line  # absolute, from the working folder, or below DATA.PATH_PREFIX
     numbers = r"(?:\s*[\t;, ]\s*[0-9]+){1,2}\s*"
     parts = re.fullmatch(rf"(\ufeff?\s*\"?){re.escape(listed)}(\"?{numbers})", line)
-    place = os.path.abspath(os.path.join(folder, listed))
-    return f"{parts[1]}{place}{parts[2]}" if parts else line
+    return f"{parts[1]}{os.path.abspath(place)}{parts[2]}" if parts else line
 
 
 def _names(list_file: str) -> dict[int, str]:

@@ -8,7 +8,7 @@ from fvcore.common.config import CfgNode
 
 from cmvl.checkpoint import Checkpointer, Position
 from cmvl.config import batch_plan, check_training
-from cmvl.data import build_loader
+from cmvl.data import build_dataset, build_loader
 from cmvl.data.loader import VideoLoader, watched
 from cmvl.engine.board import build_board
 from cmvl.engine.fast import build_fast
@@ -86,7 +86,7 @@ def _build_loaders(cfg: CfgNode) -> tuple[VideoLoader, VideoLoader | None]:
     loader = build_loader(cfg, "train")
     val_loader = build_loader(cfg, "val") if cfg.TRAIN.EVAL_PERIOD else None
     if cfg.TEST.ENABLE:
-        build_loader(cfg, "test")
+        build_dataset(cfg, "test")
     return loader, val_loader
 
 

@@ -6,13 +6,12 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
+from cmvl.layers.half import HALF, widen
 from cmvl.memory.build import INFUSIONS, INTERACTIONS
 from cmvl.memory.infusion import FeatureGating, NoInfusion
 from cmvl.memory.init import INITS
 from cmvl.memory.interaction import AssociativeMemory, NoMemory
 from cmvl.utils.errors import ConfigError
-
-HALF = (torch.float16, torch.bfloat16)
 
 
 class CollaborativeMemory(nn.Module):
@@ -28,11 +27,11 @@ class CollaborativeMemory(nn.Module):
 
     def push(self, X: Sequence[Tensor]) -> list[Tensor]:
         with _full_precision(X):
-            return [m.push(_widen(x)) for m, x in zip(self.interactions, X, strict=True)]
+            return [m.push(widen(x)) for m, x in zip(self.interactions, X, strict=True)]
 
     def pop(self, M: Sequence[Tensor], X: Sequence[Tensor]) -> list[Tensor]:
         with _full_precision(X):
-            return [m.pop(g, _widen(x)) for m, g, x in zip(self.interactions, M, X, strict=True)]
+            return [m.pop(g, widen(x)) for m, g, x in zip(self.interactions, M, X, strict=True)]
 
     def recall(self, M: Sequence[Tensor], X: Sequence[Tensor]) -> list[Tensor]:
         """`pop` for `infuse`: of a pathway whose gate needs no more, the mean over positions."""
@@ -42,7 +41,7 @@ class CollaborativeMemory(nn.Module):
 
     def infuse(self, X: Sequence[Tensor], M_n: Sequence[Tensor]) -> list[Tensor]:
         with _full_precision(X):
-            return [g(_widen(x), m) for g, x, m in zip(self.infusions, X, M_n, strict=True)]
+            return [g(widen(x), m) for g, x, m in zip(self.infusions, X, M_n, strict=True)]
 
     def gate_statistics(self) -> dict[str, Tensor]:
         """Mean and saturation of the last gate, per pathway that has one."""
@@ -72,10 +71,6 @@ def _means_suffice(interaction: nn.Module, infusion: nn.Module) -> bool:
 
 def _full_precision(X: Sequence[Tensor]) -> torch.autocast:
     return torch.autocast(X[0].device.type, enabled=False)
-
-
-def _widen(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in HALF else x
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -25,7 +25,15 @@ import torch.distributed as dist
 from cmvl.utils import errors
 from cmvl.utils.errors import LaunchError, UserError
 from cmvl.utils.seat import Seat, seat_in, seated
-from cmvl.utils.signals import HEARD, STOP_SIGNALS, STOPPED, die_with_parent, handling, tell
+from cmvl.utils.signals import (
+    HEARD,
+    STOP_SIGNALS,
+    STOPPED,
+    StopRequest,
+    die_with_parent,
+    handling,
+    tell,
+)
 
 PATIENCE = 5.0  # seconds for the others to say what they saw, and to end when asked to
 # What a process says when another one is gone.
@@ -81,18 +89,13 @@ def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew
     with handling(signal.SIG_IGN, [signal.SIGINT]):  # which they inherit
         for process in processes:
             process.start()
-    said: list[tuple] = []
-    listener = threading.Thread(target=_listen, args=(reports, said), daemon=True)
-    listener.start()
-    with _forwarding(processes) as interrupts:
+    with _listening(reports) as said, _forwarding(processes) as interrupt:
         try:
             killed = _wait(processes)
         finally:
             _end(processes)
-    reports._writer.close()  # the last end that is open: the listener comes to an end
-    listener.join(PATIENCE)
     del store
-    if interrupts and any(p.exitcode not in (0, STOPPED) for p in processes):
+    if interrupt and any(p.exitcode not in (0, STOPPED) for p in processes):
         raise KeyboardInterrupt
     _judge([p.exitcode for p in processes], killed, said, first)
 
@@ -145,24 +148,25 @@ def _work(
 
 
 @contextmanager
-def _forwarding(processes: Sequence[BaseProcess]) -> Iterator[list[int]]:
+def _forwarding(processes: Sequence[BaseProcess]) -> Iterator[StopRequest]:
     """Inside, the signals that ask a run to save and stop reach every process.
 
-    Ctrl-C asks for that too, a second one kills; those that came are in the list.
+    Ctrl-C asks for that too, which is noted; a second one kills.
     """
-    interrupts: list[int] = []
+    interrupt = StopRequest()
 
     def forward(number: int, _: object) -> None:
-        if number == signal.SIGINT:
-            tell("" if interrupts else HEARD)
-            number = signal.SIGKILL if interrupts else signal.SIGTERM
-            interrupts.append(number)
+        if number == signal.SIGINT and interrupt:
+            number = signal.SIGKILL
+        elif number == signal.SIGINT:
+            tell(HEARD)
+            interrupt.name, number = "SIGINT", signal.SIGTERM
         for process in processes:
             if process.is_alive():
                 os.kill(process.pid, number)
 
     with handling(forward, [*STOP_SIGNALS, signal.SIGINT]):
-        yield interrupts
+        yield interrupt
 
 
 def _wait(processes: Sequence[BaseProcess]) -> list[int]:
@@ -189,11 +193,26 @@ def _end(processes: Sequence[BaseProcess]) -> None:
             process.join()
 
 
-def _listen(reports: Any, said: list[tuple]) -> None:
-    """A pipe that nobody reads is soon full, and who writes into it waits for ever."""
-    with suppress(EOFError, OSError):
-        while True:
-            said.append(reports.get())
+@contextmanager
+def _listening(reports: Any) -> Iterator[list[tuple]]:
+    """What is said, complete at the end.
+
+    A pipe that nobody reads is soon full, and who writes into it waits for ever.
+    """
+    said: list[tuple] = []
+
+    def listen() -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                said.append(reports.get())
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield said
+    finally:
+        reports._writer.close()  # the last end that is open: the listener comes to an end
+        listener.join(PATIENCE)
 
 
 def _judge(exits: Sequence[int], killed: Sequence[int], said: list[tuple], first: int) -> None:
