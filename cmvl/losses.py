@@ -1,9 +1,11 @@
 """The video-level loss, for one label or several, and the loss of boxes.
 
-A loss returns numbers by name: `loss`, which is minimised, and what the log shows besides.
+A loss returns numbers by name: `loss`, which is minimised, and what the log shows besides. Its
+`shares` say of a step's passes, by their labels, how much each counts: 1 on average over passes and
+processes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +49,10 @@ class VideoLoss(nn.Module):
         terms = {"loss": loss, "loss_clips": per_clip, "loss_video": of_video}
         return terms if self.error is None else terms | {"error": self.error(H, labels)}
 
+    def shares(self, labels: Sequence[Tensor]) -> list[float]:
+        """All passes have as many videos."""
+        return [1.0] * len(labels)
+
 
 def top1_error(logits: Tensor, labels: Tensor) -> Tensor:
     """logits (B, K), labels (B,) -> the share of wrong videos in percent."""
@@ -61,9 +67,7 @@ def build_multi_label_loss(cfg: CfgNode) -> VideoLoss:
 class BoxLoss(nn.Module):
     """Binary cross-entropy, the mean over all boxes and classes (Sec. 4.5).
 
-    Every clip of a window counts by its own boxes; there is no video-level term. Of several
-    processes each divides by their mean number of boxes, so that the mean of their losses, and of
-    their gradients, is that over all boxes.
+    Every clip of a window counts by its own boxes; there is no video-level term.
     """
 
     @classmethod
@@ -73,5 +77,10 @@ class BoxLoss(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """logits (R, K), labels (R, K) multi-hot -> `loss`; 0 for no boxes at all."""
         total = F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
-        count = torch.tensor(float(labels.numel()), dtype=total.dtype, device=total.device)
-        return {"loss": total / mean_over_ranks(count).clamp(min=1)}
+        return {"loss": total / max(1, labels.numel())}
+
+    def shares(self, labels: Sequence[Tensor]) -> list[float]:
+        """By boxes, so that the mean of all losses is that over all boxes of the step."""
+        counts = torch.tensor([float(len(boxes)) for boxes in labels])
+        mean = mean_over_ranks(counts.mean())  # on the CPU: no GPU is waited for
+        return (counts / mean.clamp(min=1e-9)).tolist()

@@ -1,6 +1,7 @@
 """One step: gradients add up over passes, steps without a number change nothing."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,11 +12,11 @@ from cmvl.engine.precision import Precision
 from cmvl.engine.step import Stepper
 from cmvl.engine.trouble import memory_advice
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
-from cmvl.losses import VideoLoss
+from cmvl.losses import BoxLoss, VideoLoss
 from cmvl.structures import VideoBatch
 from cmvl.utils.errors import ConfigError, TrainingError
 
-from toy import MEMORY, random_clips, toy_model
+from toy import MEMORY, random_clips, toy_box_model, toy_model
 
 CPU = torch.device("cpu")
 
@@ -26,9 +27,9 @@ def batch(first, count):
     return VideoBatch(clips[rows], labels[rows], torch.arange(4)[rows])
 
 
-def stepper(model, **options):
+def stepper(model, loss_fn=None, **options):
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
-    loss_fn = VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)
+    loss_fn = loss_fn or VideoLoss(torch.nn.CrossEntropyLoss(), 1.0)
     return Stepper(model, optimizer, loss_fn, Precision(None, CPU), **options)
 
 
@@ -36,19 +37,36 @@ def state(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def test_passes_of_a_step_add_up():
+def assert_passes_add_up(build, loss_fn, batch):
     """With norms that keep to their statistics, whose batches would be smaller otherwise."""
     results = []
     for batches in ([batch(0, 4)], [batch(0, 2), batch(2, 2)], [batch(i, 1) for i in range(4)]):
-        model = toy_model(opts=f"{MEMORY} MEMORY.NORM layer").train()
+        model = build(opts=f"{MEMORY} MEMORY.NORM layer").train()
         for module in model.modules():
             if isinstance(module, ClipwiseBatchNorm3d):
                 module.eval()
-        step = stepper(model)
+        step = stepper(model, loss_fn)
         values = [step(batches, 0.1) for _ in range(3)]
         results.append((values[-1]["loss"], values[-1]["grad_norm"], state(model)))
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], rtol=0, atol=1e-12)
+
+
+def test_passes_of_a_step_add_up():
+    assert_passes_add_up(toy_model, None, batch)
+
+
+def test_boxes_of_all_passes_count_alike():
+    """Key frames have different numbers of boxes, some of them none."""
+    boxes = torch.tensor([[0, 0, 0, 12, 12], [0, 4, 4, 15, 15], [2, 0, 0, 9, 9], [10, 2, 2, 8, 9]])
+    labels = (torch.arange(20).view(4, 5) % 3 == 0).double()
+
+    def part(first, count):
+        mine = (boxes[:, 0] >= 3 * first) & (boxes[:, 0] < 3 * (first + count))
+        rows = boxes[mine].double() - torch.tensor([3 * first, 0, 0, 0, 0])
+        return replace(batch(first, count), boxes=rows, labels=labels[mine])
+
+    assert_passes_add_up(toy_box_model, BoxLoss(), part)
 
 
 def test_a_step_without_a_number_changes_nothing():

@@ -44,21 +44,27 @@ class Stepper:
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         buffers = [b.clone() for b in self.model.buffers()] if self.guard else []
-        said = [self._backward(batch, len(batches)) for batch in batches[:-1]]
-        said.append(self._backward(batches[-1], len(batches), last=True))
+        shares = self.loss_fn.shares([batch.labels for batch in batches])
+        passes = len(batches)
+        said = [
+            self._backward(batch, share / passes, last=n == passes)
+            for n, (batch, share) in enumerate(zip(batches, shares, strict=True), 1)
+        ]
         values = self._update(buffers)
-        losses = {name: torch.stack([terms[name] for terms in said]).mean() for name in said[0]}
+        losses = {name: sum(terms[name] for terms in said) for name in said[0]}
         return {**losses, "lr": lr, **values, **self.model.memory.gate_statistics()}
 
-    def _backward(self, batch: VideoBatch, passes: int, last: bool = False) -> dict[str, Tensor]:
+    def _backward(self, batch: VideoBatch, part: float, last: bool) -> dict[str, Tensor]:
+        """What the loss says, times `part`, and the gradients of that."""
         batch = self._transfer(batch)
         # Gradients of the passes add up here; the last one's backward adds up over processes.
         alone = world_size() > 1 and not last
         with self._parallel.no_sync() if alone else nullcontext():
             with self.precision.autocast():
                 logits = self._parallel(batch.clips, batch.boxes)
-                terms = self.loss_fn(logits, *batch.targets)
-            self.scaler.scale(terms["loss"] / passes).backward()
+                found = self.loss_fn(logits, *batch.targets)
+            terms = {name: part * value for name, value in found.items()}
+            self.scaler.scale(terms["loss"]).backward()
         return {name: value.detach() for name, value in terms.items()}
 
     def _update(self, buffers: list[Tensor]) -> dict[str, Tensor]:
