@@ -139,7 +139,7 @@ def test_figure_5_has_a_panel_for_each_number_of_videos():
     seeds = [
         {"seed": 0, "train": [[0.5, 30], [1, 50]], "val": [[1, 60]]},
         {"seed": 1, "train": [[1, 20]], "val": [[1, 80]]},
-        {"seed": 3, "train": [[1, 0]], "val": [[1, 0]]},  # not the table's
+        {"seed": 9, "train": [[1, 0]], "val": [[1, 0]]},  # not the table's
     ]
     axes = plot_designs(STUDY, [{"cell": c, **s} for c in cells for s in seeds]).axes
     assert [len(a.lines) for a in axes] == [4, 4]
