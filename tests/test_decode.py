@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 from cmvl.data import decode
 from cmvl.data.decode import FALLBACK_FPS, open_video, probe
 from cmvl.data.packets import is_droppable, runs, shown_times
+from cmvl.data.stream import open_stream
 from cmvl.utils.errors import VideoError
 
 from video_files import cut, pictures, write_sound, write_video
@@ -98,6 +99,24 @@ def test_frames_are_exact(kind, tmp_path):
     name, options = KINDS[kind]
     path = write_video(tmp_path / name, pictures(60), **options)
     assert_exact(path)
+
+
+@pytest.mark.parametrize("kind", ["b_frames", "late_start", "variable_rate", "edit_list"])
+def test_seconds_are_found_by_the_times_of_frames(kind, tmp_path):
+    name, options = KINDS[kind]
+    path = write_video(tmp_path / name, pictures(60), **options)
+    with av.open(str(path)) as container:
+        times = np.array([f.time for f in container.decode(video=0)])
+    times -= times[0]
+    seconds = np.linspace(0, times[-1], 23)
+    with open_video(path) as video:
+        distance = np.abs(times[video.at(seconds)] - seconds)
+        np.testing.assert_allclose(distance, np.abs(times[:, None] - seconds).min(0), atol=1e-3)
+        assert video.at(np.array([-1.0]))[0] < 0
+        assert video.at(np.array([times[-1] + 1]))[0] >= video.info.frames
+    with open_stream(str(path)) as stream:  # which does not read all of a file for its times
+        middle = (stream.info.frames - 1) / stream.info.fps / 2
+        assert abs(stream.at(np.array([middle]))[0] - stream.info.frames / 2) <= 1
 
 
 @pytest.mark.skipif(not SHARED_FILES, reason="no ../shared/videos")

@@ -33,6 +33,8 @@ from cmvl.structures import collate
 from cmvl.tasks import find_task
 from cmvl.utils.errors import DataError, UserError
 
+from video_files import write_video
+
 TINY = (
     "DATA.NUM_FRAMES 4 DATA.SAMPLING_RATE 1 DATA.TEST_CROP_SIZE 32 RESNET.WIDTH_PER_GROUP 8 "
     "RESNET.STAGE_BLOCKS [1,1,1,1] VIDEO.NUM_CLIPS 3 MEMORY.INTERACTION AssociativeMemory "
@@ -164,7 +166,7 @@ class BySight(nn.Module):
         return [{"boxes": boxes, "labels": torch.tensor([1, 18]), "scores": torch.ones(2) * 0.9}]
 
 
-def test_people_are_found(folder):
+def test_people_are_found(folder, tmp_path):
     rows, frames = find_persons(folder / "films/v0.mp4", BySight(), 0.8)
     assert [second for _, second in frames.keys()] == [0, 1, 2, 3, 4, 5] and len(rows) == 6
     with (folder / "annotations/val.csv").open() as file:
@@ -172,6 +174,13 @@ def test_people_are_found(folder):
     for frame, box in zip(rows.frames, rows.boxes, strict=True):
         second = frames.keys()[frame][1]
         assert np.abs(box - np.array(truth[second], float)).max() < 0.06
+    frames = [k for k in range(6 * FPS) if k < 2 * FPS or k % FPS == 0]  # each at its time
+    with av.open(str(folder / "films/v0.mp4")) as film:
+        whole = [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
+    kept = np.stack([whole[k] for k in frames])
+    film = write_video(tmp_path / "v0.mp4", kept, FPS, options={"crf": "1"}, pts=frames)
+    again, _ = find_persons(film, BySight(), 0.8)
+    np.testing.assert_allclose(again.boxes, rows.boxes, atol=0.04)
     with pytest.raises(DataError, match="nobody was found"):
         find_persons(folder / "films/v0.mp4", BySight(), 0.95)
 

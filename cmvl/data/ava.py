@@ -213,7 +213,7 @@ class Ava(VideoDataset):
 
     def _centres(self, video: FrameSource, seconds: Seconds) -> NDArray[np.int64]:
         """Frames of these seconds."""
-        centres = np.round((seconds - self.start_second) * video.info.fps).astype(np.int64)
+        centres = video.at(seconds - self.start_second)
         outside = (centres < 0) | (centres >= video.info.frames)
         if outside.any():
             raise VideoError(

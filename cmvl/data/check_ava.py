@@ -148,9 +148,8 @@ def _probe(job: tuple) -> tuple[int, int, float, list[int]] | str:
     path, count, rate, start, seconds = job
     try:
         with open_source(path, count, rate) as video:
-            info = video.info
+            info, centres = video.info, video.at(seconds - start)
     except VideoError as error:
         return str(error)
-    centres = np.round((seconds - start) * info.fps)
     missing = seconds[(centres < 0) | (centres >= info.frames)].tolist()
     return info.frames, int(centres.max()) + 1, info.fps, missing

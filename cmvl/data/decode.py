@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cmvl.data.container import BROKEN, damage, failure, film, open_container
 from cmvl.data.packets import is_droppable, nal_length_size, runs, shown_times
 from cmvl.data.planes import Planes
+from cmvl.data.sampling import Floats, frames_at
 from cmvl.utils.errors import VideoError
 
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
@@ -99,6 +100,20 @@ class Video:
                 plain = same and self._quarter_turns == 0 and Planes.can_hold(frame)
                 picture = Planes(frame, self._rgb) if plain else self._rgb(frame)
             yield k, picture
+
+    def at(self, seconds: Floats) -> NDArray[np.int64]:
+        """Frames nearest to these seconds after the first one; by the rate beyond the ends, and
+        where the times of frames are not known."""
+        if not self.times:
+            return frames_at(seconds, self.info.fps)
+        ticks = np.array(self.times) - self.times[0]
+        return frames_at(seconds, self.info.fps, ticks * float(self.time_base))
+
+    def last_second(self) -> int:
+        """The full second that the last frame is at or after."""
+        if not self.times:
+            return int((self.info.frames - 1) / self.info.fps)
+        return int((self.times[-1] - self.times[0]) * self.time_base)
 
     def read(self, indices: Iterable[int], size: tuple[int, int] | None = None) -> Frame:
         """The asked frames, sorted and each once: uint8 (len(unique), height, width, 3)."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cmvl.data.decode import VideoInfo, open_video
 from cmvl.data.planes import Planes
+from cmvl.data.sampling import Floats, frames_at
 from cmvl.data.torchcodec_video import open_torchcodec
 from cmvl.utils.errors import VideoError
 
@@ -32,6 +33,9 @@ class FrameSource(Protocol):
 
     path: str
     info: VideoInfo
+
+    def at(self, seconds: Floats) -> NDArray[np.int64]:
+        """Frames nearest to these seconds after the first one; beyond the ends by the rate."""
 
     def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
         """Each asked frame once as (number, RGB picture), in no promised order."""
@@ -79,6 +83,10 @@ class FrameFolder:
         self.numbering = read_numbering(path, frames)
         height, width = self._picture(0).shape[:2]
         self.info = VideoInfo(self.numbering.count, fps, height, width)
+
+    def at(self, seconds: Floats) -> NDArray[np.int64]:
+        """Frames at these seconds; pictures have a constant rate."""
+        return frames_at(seconds, self.info.fps)
 
     def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
         """Each asked frame once, in rising order. Raises VideoError."""

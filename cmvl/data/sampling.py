@@ -109,6 +109,19 @@ def segment_uniform(length: int, T: int, V: int) -> NDArray[np.int64]:
     return low + (high - low) * (2 * np.arange(V)[:, None] + 1) // (2 * V)
 
 
+def frames_at(seconds: Floats, fps: float, times: Floats | None = None) -> NDArray[np.int64]:
+    """Frames nearest to `seconds` after the first one.
+
+    `times`: the second of every frame; None for a constant rate. Beyond the ends by the rate `fps`.
+    """
+    numbers = seconds * fps
+    if times is not None:
+        found = np.interp(seconds, times, np.arange(len(times)))
+        late = np.where(seconds > times[-1], np.maximum(found, numbers), found)
+        numbers = np.where(seconds < 0, numbers, late)
+    return np.round(numbers).astype(np.int64)
+
+
 def keyframe_indices(
     centres: NDArray[np.int64], T: int, stride: float, length: int
 ) -> NDArray[np.int64]:

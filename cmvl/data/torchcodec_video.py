@@ -40,7 +40,7 @@ class TorchcodecVideo:
                 f"{video.path}: torchcodec would not decode it exactly: {trouble}; set "
                 "DATA.BACKEND pyav, or write it anew with tools/prepare_data.py --encode-to"
             )
-        self.path, self.info = video.path, video.info
+        self.path, self.info, self.at = video.path, video.info, video.at
         self._times, self._time_base = np.array(video.times), video.time_base
         try:
             self._decoder = decoder_class(

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from cmvl.data.frames import open_source
 from cmvl.data.stream import open_stream
 from cmvl.report.boxes import Actions
 from cmvl.report.film import COLOURS, Picture, font, write_film
@@ -25,6 +26,8 @@ def write_box_film(
 ) -> None:
     """Each second's boxes half a second around it. Raises VideoError."""
     at = {found.second: found for found in actions}
+    with open_source(video, fps=fps) as whole:
+        begins = whole.at(np.arange(max(at, default=0) + 2) - 0.5)
     with open_stream(video, fps) as source:
         info = source.info
         scale = max(1.0, SIDE / min(info.height, info.width))
@@ -32,7 +35,7 @@ def write_box_film(
 
         def drawn(k: int, picture: Picture) -> Picture:
             picture = cv2.resize(picture, size) if scale > 1 else picture
-            found = at.get(round(k / info.fps))
+            found = at.get(int(np.searchsorted(begins, k, side="right")) - 1)
             return draw_boxes(picture, found, names, threshold) if found else picture
 
         write_film(path, (drawn(*pair) for pair in source.frames(range(info.frames))), info.fps)

@@ -16,7 +16,7 @@ from cmvl.data.ava_boxes import BoxTable
 from cmvl.data.ava_files import NO_ACTION, BoxRows, Frames, box_rows, read_boxes
 from cmvl.data.ava_frames import Places
 from cmvl.data.build import build_options
-from cmvl.data.decode import open_video, probe
+from cmvl.data.decode import open_video
 from cmvl.data.transforms import WholeTransform
 from cmvl.inference import build_box_predictor
 from cmvl.model import VideoModel
@@ -49,7 +49,8 @@ def predict_boxes(
 
     Every second of the video feeds the memory, whether it has boxes or not.
     """
-    info, name = probe(video), video.stem
+    with open_video(video) as film:
+        end, name = film.last_second(), video.stem
     table = BoxTable([boxes], frames, cfg.MODEL.NUM_CLASSES)
     if name not in table.videos:
         raise DataError(
@@ -57,7 +58,7 @@ def predict_boxes(
             f"{name!r}, which is the video's name without suffix"
         )
     one = np.array([v == name for v in table.videos])
-    count, end = len(table.videos), int((info.frames - 1) / info.fps)
+    count = len(table.videos)
     numbers, seconds = table.keyframes()
     own = seconds[one[numbers]]
     if not ((own >= 0) & (own <= end)).any():
@@ -95,11 +96,14 @@ def find_persons(video: Path, detector: nn.Module, threshold: float) -> tuple[Bo
     frames, rows = Frames(), []
     with open_video(video) as film:
         info = film.info
-        seconds = {round(s * info.fps): s for s in range(int((info.frames - 1) / info.fps) + 1)}
-        for k, picture in film.frames(seconds):
-            frame = frames.number(video.stem, seconds[k])
-            for box, score in _persons(detector, picture, threshold):
-                rows.append((frame, tuple(box / ([info.width, info.height] * 2)), NO_ACTION, score))
+        centres = film.at(np.arange(film.last_second() + 1))
+        for k, picture in film.frames(centres):
+            found = list(_persons(detector, picture, threshold))
+            for second in np.flatnonzero(centres == k).tolist():
+                frame = frames.number(video.stem, second)
+                for box, score in found:
+                    place = tuple(box / ([info.width, info.height] * 2))
+                    rows.append((frame, place, NO_ACTION, score))
     if not rows:
         raise DataError(f"{video}: nobody was found with a score of {threshold} or more")
     return box_rows(rows), frames
