@@ -94,6 +94,23 @@ def test_a_log_taken_up_goes_on_to_the_last_bit(tmp_path):
     assert "49.5" in (tmp_path / "log.cut.jsonl").read_text()
 
 
+@pytest.mark.parametrize("first", [{"overflow": 0.0}, {}])
+def test_a_log_taken_up_in_another_precision(first, tmp_path):
+    """float16 counts overflows, bfloat16 has none."""
+    setup_logging(tmp_path)
+    then = {} if first else {"overflow": 0.0}
+    log = RunLog(tmp_path, 2, torch.device("cpu"))
+    log.collect(0, 1, loss=1.0, grad_norm=1.0, **first)
+    other = RunLog(tmp_path, 2, torch.device("cpu"))
+    other.take_up([log.pending()])
+    other.collect(0, 2, loss=3.0, grad_norm=math.nan, **then)
+    with pytest.raises(TrainingError):
+        other.check()
+    other.write(0, 2, 2, 3)
+    (line,) = lines(other)
+    assert line["loss"] == 1.0
+
+
 def test_broken_videos_are_reported_once_an_epoch(log, tmp_path):
     log.broken(["train.csv:3: b.mp4: cut off"])
     log.broken(["train.csv:1: a.mp4: empty", "train.csv:3: b.mp4: cut off"])

@@ -113,6 +113,8 @@ def test_out_of_memory_says_what_would_fit():
         ("", 16, "with 16 processes: MEMORY.NORM batch .* makes 1 video: set BN.SYNC True"),
         ("BN.SYNC True", 16, ""),
         ("MEMORY.NORM layer", 16, ""),
+        ("MEMORY.INFUSION ResidualInfusion", 16, ""),
+        ("MEMORY.INFUSION ResidualInfusion MEMORY.INTERACTION AveragePoolMemory", 16, "1 video"),
         ("MEMORY.NORM batch_all", 16, ""),
         ("BN.CLIPWISE False", 16, ""),
         ("SOLVER.ACCUM_ITERS 16", 1, "TRAIN.BATCH_SIZE to 160 or more"),

@@ -99,8 +99,9 @@ def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
         return
     clips = 1 if cfg.BN.CLIPWISE and cfg.MEMORY.NORM != "batch_all" else N
     together = plan.videos * (ranks if cfg.BN.SYNC else 1) * clips
-    gated = cfg.MEMORY.INTERACTION != "NoMemory" and cfg.MEMORY.INFUSION == "FeatureGating"
-    if gated and cfg.MEMORY.NORM.startswith("batch") and together == 1:
+    memory, infusion = cfg.MEMORY.INTERACTION, cfg.MEMORY.INFUSION
+    pooled = memory == "AveragePoolMemory" or infusion == "FeatureGating"  # 1 vector a clip
+    if memory != "NoMemory" and pooled and cfg.MEMORY.NORM.startswith("batch") and together == 1:
         mend = 2 * ranks * plan.passes * (N if reduced else 1)
         sync = "BN.SYNC True, " if ranks > 1 else ""
         yield (

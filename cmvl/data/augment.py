@@ -45,7 +45,7 @@ class ClipAugment:
             )
 
     def _clip(self, clip: Tensor, seed: int) -> Tensor:
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # a GPU's numbers stay as they are
         return self.transform(clip.transpose(0, 1).contiguous()).transpose(0, 1)
 
 

@@ -105,9 +105,10 @@ class RunLog:
 
     def _finite(self) -> dict[str, Tensor]:
         """Pending numbers by name, (steps,) float64: means over processes, steps that count."""
-        names = list(self._steps[0].values) if self._steps else []
-        if not names:
+        if not self._steps:
             return {}
+        # Those of all steps: a run resumed in another precision has some that the others lack.
+        names = [n for n in self._steps[0].values if all(n in s.values for s in self._steps)]
         rows = [self._row(step, names) for step in self._steps]
         table = mean_over_ranks(torch.stack(rows, dim=1)).cpu()
         numbers = dict(zip(names, table, strict=True))
