@@ -8,6 +8,10 @@ import pytest
 from ava_data import settings, write_ava
 from test_run_net import ROOT, log_lines, run_net
 
+from cmvl.config import load_cfg
+from cmvl.engine import train as training
+from cmvl.utils.errors import DataError
+
 CONFIG = ROOT / "configs/AVA/SLOWFAST_4x16_V22_CM.yaml"
 SMALL = (
     "DATA.NUM_FRAMES 4 DATA.SAMPLING_RATE 1 DATA.TRAIN_CROP_SIZE 48 DATA.TEST_CROP_SIZE 48 "
@@ -52,6 +56,15 @@ def test_trains_and_tests(strategy, batch, folder, tmp_path):
         table = list(csv.DictReader(file))
     aps = [float(row["AP"]) for row in table if row["AP"] != "n/a"]
     assert np.mean(aps) == pytest.approx(summary["metrics"]["mAP"], abs=1e-3)
+
+
+@pytest.mark.parametrize("period", [0, 4])
+def test_a_missing_ground_truth_is_told_before_training(period, folder, tmp_path):
+    opts = [*settings(folder), *SMALL, "AVA.GROUNDTRUTH_FILE", "gone.csv"]
+    opts += ["OUTPUT_DIR", str(tmp_path / "out"), "TRAIN.EVAL_PERIOD", str(period)]
+    with pytest.raises(DataError, match="gone.csv: cannot be read"):
+        training.train(load_cfg(str(CONFIG), opts))
+    assert not (tmp_path / "out").exists()
 
 
 def results(out):

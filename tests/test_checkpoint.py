@@ -1,5 +1,6 @@
 """A run saved, resumed and started from other weights."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -155,6 +156,17 @@ def test_nobody_leaves_before_the_checkpoint_is_written(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         asked.after_step(Position(1, 8))
     assert ended.value.code == STOPPED and events == ["meet", Position(1, 8), "meet"]
+
+
+@pytest.mark.parametrize(("signal", "saving"), [("SIGTERM", True), ("SIGTERM", False), ("", True)])
+def test_a_signal_between_epochs_is_heard_once_all_is_saved(signal, saving):
+    """Also after the last one: the test that comes next is another start's."""
+    saved = []
+    ckpt = SimpleNamespace(end_epoch=lambda *epoch: saved.append(epoch))
+    asked = keeper.Keeper(ckpt, SimpleNamespace(), StopRequest(signal), minutes=0)
+    with pytest.raises(SystemExit) if signal and saving else nullcontext():
+        asked.end_epoch(3, saving, {"top1": 1.0})
+    assert saved == [(3, saving, {"top1": 1.0})]
 
 
 def test_a_checksum_that_the_power_cut_took_is_none(tmp_path):

@@ -103,7 +103,7 @@ def test_nan_scores_and_missing_truth(tmp_path):
         one_box(tmp_path, scores=(float("nan"), 0.1))
     (tmp_path / "none.csv").write_text("a,0902\n")
     with pytest.raises(DataError, match="none.csv: no box of an evaluated class"):
-        FrameMeanAP(str(tmp_path / "none.csv"), {1: "stand"}).compute()
+        FrameMeanAP(str(tmp_path / "none.csv"), {1: "stand"})
 
 
 def test_label_map_must_fit_the_classes(tmp_path):

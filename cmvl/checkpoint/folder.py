@@ -112,7 +112,10 @@ def _write_checksum(content: Path, path: Path) -> None:
     """Before the file itself gets its name: a file without its checksum passes as unknown."""
     checksum = _checksum_path(path)
     temporary = path.with_name(checksum.name + ".tmp")
-    temporary.write_text(f"{_digest(content)}  {path.name}\n")
+    with temporary.open("w") as file:
+        file.write(f"{_digest(content)}  {path.name}\n")
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(checksum)
 
 

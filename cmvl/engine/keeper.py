@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 
 from cmvl.checkpoint import Checkpointer, Position
 from cmvl.utils.distributed import highest
@@ -33,6 +34,14 @@ class Keeper:
         """An evaluation may take long: what would be lost by then is saved."""
         if highest(int(self._is_older(self.seconds / 10))):
             self.save(position)
+
+    def end_epoch(self, epochs: int, saving: bool, metrics: Mapping[str, float]) -> None:
+        """As the checkpointer's; then end the process if a signal asked for it, as `after_step`."""
+        self.ckpt.end_epoch(epochs, saving, metrics)
+        if saving:
+            self._saved = time.monotonic()
+            if highest(int(bool(self.stop))):
+                leave(self.stop)
 
     def save(self, position: Position) -> None:
         self.log.check()  # a checkpoint of a diverged run would be the newest

@@ -78,15 +78,19 @@ def train(cfg: CfgNode) -> None:
                 result = evaluate(model, val_loader, predictor, evaluator, step.precision, stop)
                 metrics = result.metrics
                 log.metrics("val", epoch + 1, metrics)
-            ckpt.end_epoch(epoch + 1, saving, metrics)
+            keeper.end_epoch(epoch + 1, saving, metrics)
 
 
 def _build_loaders(cfg: CfgNode) -> tuple[VideoLoader, VideoLoader | None]:
-    """Of training and validation; what is wrong with the test's list is told now, not in days."""
+    """Of training and validation; what evaluations lack is told now, not in hours or days."""
+    evaluator = find_task(cfg.TASK).evaluator
     loader = build_loader(cfg, "train")
     val_loader = build_loader(cfg, "val") if cfg.TRAIN.EVAL_PERIOD else None
+    if val_loader:
+        evaluator(cfg, "val")
     if cfg.TEST.ENABLE:
         build_dataset(cfg, "test")
+        evaluator(cfg, "test")
     return loader, val_loader
 
 

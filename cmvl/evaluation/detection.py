@@ -33,7 +33,8 @@ CONFIDENT = 0.5  # detections above it are counted in the report
 class FrameMeanAP:
     """Frame mAP in percent over the classes of `names` that have ground truth.
 
-    `every`: only key frames whose second it divides count.
+    `every`: only key frames whose second it divides count. Raises DataError for a truth without
+    any.
     """
 
     def __init__(
@@ -51,7 +52,10 @@ class FrameMeanAP:
         if excluded_file:
             self.excluded = read_excluded(excluded_file, self.frames, whole)
         self.truth = self.truth.take(self._counting()[self.truth.frames])
-        self.truth_file = truth_file
+        if not np.isin(self.truth.actions, list(names)).any():
+            raise DataError(
+                f"{truth_file}: no box of an evaluated class on a key frame that counts"
+            )
         self._keyframes: list[int] = []
         self._boxes: list[NDArray[np.float64]] = []
         self._scores: list[NDArray[np.float64]] = []
@@ -78,10 +82,6 @@ class FrameMeanAP:
 
     def compute(self) -> dict[str, float]:
         """`mAP` in percent, the classes in it, key frames and boxes seen."""
-        if not np.isin(self.truth.actions, list(self.names)).any():
-            raise DataError(
-                f"{self.truth_file}: no box of an evaluated class on a key frame that counts"
-            )
         detections = self._detections()
         detections = detections.take(self._counting()[detections.frames])
         self.result = frame_ap(
