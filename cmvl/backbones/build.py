@@ -7,7 +7,7 @@ from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 from torch import Tensor, nn
 
-from cmvl.utils.errors import ConfigError
+from cmvl.utils.registry import look_up
 
 BACKBONES = Registry("BACKBONES")  # classes with a classmethod from_cfg(cfg)
 TORCHVISION = "torchvision/"
@@ -50,7 +50,5 @@ def build_backbone(cfg: CfgNode) -> Backbone:
         from cmvl.backbones.torchvision import TorchvisionBackbone  # slow to import
 
         return TorchvisionBackbone.from_cfg(cfg)
-    if name not in BACKBONES:
-        known = ", ".join(sorted(entry for entry, _ in BACKBONES))
-        raise ConfigError(f"MODEL.BACKBONE is {name!r}; it can be {known}, or {TORCHVISION}NAME")
-    return BACKBONES.get(name).from_cfg(cfg)
+    kind = look_up(BACKBONES, "MODEL.BACKBONE", name, f" | {TORCHVISION}NAME")
+    return kind.from_cfg(cfg)

@@ -106,7 +106,7 @@ class VideoDataset(Dataset):
                 raise DataError(
                     f"{self.records.list_file}: {len(failures)} videos drawn in a row cannot be "
                     f"read (DATA.MAX_RESAMPLES {self.max_resamples}); mend or remove them:\n"
-                    + "\n".join(failures)
+                    + "\n".join(dict.fromkeys(failures))
                 )
             index = int(rng.integers(len(self)))
 

@@ -1,5 +1,6 @@
 """Running statistics of the backbone's batch norms, estimated anew with fixed weights (fvcore)."""
 
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 
@@ -21,7 +22,9 @@ def precise_bn(
     One clip per video, as every group of the clip-wise batch norm sees them: batch after batch
     another of the N, since the first of stratified clips may always be one of a video's beginning.
     """
-    from fvcore.nn.precise_bn import update_bn_stats  # warns about torch.jit when imported
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # fvcore's use of torch.jit
+        from fvcore.nn.precise_bn import update_bn_stats
 
     train_mode(model)
     loader.sampler.set_epoch(epoch)

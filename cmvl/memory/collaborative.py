@@ -12,6 +12,7 @@ from cmvl.memory.infusion import FeatureGating, NoInfusion
 from cmvl.memory.init import INITS
 from cmvl.memory.interaction import AssociativeMemory, NoMemory
 from cmvl.utils.errors import ConfigError
+from cmvl.utils.registry import look_up
 
 
 class CollaborativeMemory(nn.Module):
@@ -97,8 +98,8 @@ def build_pair(cfg: CfgNode, d: int) -> tuple[nn.Module, nn.Module]:
     if d < memory.REDUCTION:
         raise ConfigError(f"MEMORY.REDUCTION {memory.REDUCTION} leaves no channel of {d}")
     d_mem, each = d // memory.REDUCTION, memory.NORM == "batch_each"
-    interaction = _find(INTERACTIONS, "MEMORY.INTERACTION", memory.INTERACTION)
-    infusion = _find(INFUSIONS, "MEMORY.INFUSION", memory.INFUSION)
+    interaction = look_up(INTERACTIONS, "MEMORY.INTERACTION", memory.INTERACTION)
+    infusion = look_up(INFUSIONS, "MEMORY.INFUSION", memory.INFUSION)
     norm = "batch" if each else memory.NORM
     pair = (
         interaction(d, d_mem, bias=memory.BIAS, norm_each=each),
@@ -106,10 +107,3 @@ def build_pair(cfg: CfgNode, d: int) -> tuple[nn.Module, nn.Module]:
     )
     INITS[memory.INIT](*pair)
     return pair
-
-
-def _find(registry: object, key: str, name: str) -> type[nn.Module]:
-    if name not in registry:
-        known = " | ".join(sorted(k for k, _ in registry))
-        raise ConfigError(f"{key} is {name!r}; registered are {known}")
-    return registry.get(name)
