@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import IO
 
 import torch
 
@@ -61,8 +62,7 @@ def write_whole(state: dict, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+            _sync(file)
         _write_checksum(temporary, path)
         temporary.replace(path)
         _sync_folder(path.parent)
@@ -114,8 +114,7 @@ def _write_checksum(content: Path, path: Path) -> None:
     temporary = path.with_name(checksum.name + ".tmp")
     with temporary.open("w") as file:
         file.write(f"{_digest(content)}  {path.name}\n")
-        file.flush()
-        os.fsync(file.fileno())
+        _sync(file)
     temporary.replace(checksum)
 
 
@@ -131,6 +130,11 @@ def _digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
         return digest.hexdigest()
+
+
+def _sync(file: IO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -83,14 +83,12 @@ def train(cfg: CfgNode) -> None:
 
 def _build_loaders(cfg: CfgNode) -> tuple[VideoLoader, VideoLoader | None]:
     """Of training and validation; what evaluations lack is told now, not in hours or days."""
-    evaluator = find_task(cfg.TASK).evaluator
     loader = build_loader(cfg, "train")
     val_loader = build_loader(cfg, "val") if cfg.TRAIN.EVAL_PERIOD else None
-    if val_loader:
-        evaluator(cfg, "val")
     if cfg.TEST.ENABLE:
         build_dataset(cfg, "test")
-        evaluator(cfg, "test")
+    if val_loader or cfg.TEST.ENABLE:  # once: AVA's takes seconds, and both have the same truth
+        find_task(cfg.TASK).evaluator(cfg, "val" if val_loader else "test")
     return loader, val_loader
 
 

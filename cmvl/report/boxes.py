@@ -96,14 +96,12 @@ def find_persons(video: Path, detector: nn.Module, threshold: float) -> tuple[Bo
     frames, rows = Frames(), []
     with open_video(video) as film:
         info = film.info
-        centres = film.at(np.arange(film.last_second() + 1))
-        for k, picture in film.frames(centres):
-            found = list(_persons(detector, picture, threshold))
-            for second in np.flatnonzero(centres == k).tolist():
-                frame = frames.number(video.stem, second)
-                for box, score in found:
-                    place = tuple(box / ([info.width, info.height] * 2))
-                    rows.append((frame, place, NO_ACTION, score))
+        centres = film.at(np.arange(film.last_second() + 1)).tolist()
+        found = {k: list(_persons(detector, frame, threshold)) for k, frame in film.frames(centres)}
+    for second, k in enumerate(centres):  # of which several may have one frame
+        frame = frames.number(video.stem, second)
+        for box, score in found[k]:
+            rows.append((frame, tuple(box / ([info.width, info.height] * 2)), NO_ACTION, score))
     if not rows:
         raise DataError(f"{video}: nobody was found with a score of {threshold} or more")
     return box_rows(rows), frames
