@@ -135,6 +135,8 @@ def test_double_precision():
 
 
 def test_unknown_names():
+    with pytest.raises(ConfigError, match=r"'Slow'.*I3D \| R2Plus1D \| SlowFast \| SlowOnly"):
+        build_backbone(tiny("Slow"))
     with pytest.raises(ConfigError, match="mvit_v2_s"):
         build_backbone(tiny("torchvision/vit"))
 

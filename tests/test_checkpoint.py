@@ -1,5 +1,6 @@
 """A run saved, resumed and started from other weights."""
 
+import os
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from cmvl.checkpoint import Checkpointer, Position, find_last, load_weights
+from cmvl.checkpoint import Checkpointer, Position, find_last, folder, load_weights
 from cmvl.checkpoint.folder import find_damage, write_whole
 from cmvl.engine import keeper
 from cmvl.losses import VideoLoss
@@ -167,6 +168,20 @@ def test_a_signal_between_epochs_is_heard_once_all_is_saved(signal, saving):
     with pytest.raises(SystemExit) if signal and saving else nullcontext():
         asked.end_epoch(3, saving, {"top1": 1.0})
     assert saved == [(3, saving, {"top1": 1.0})]
+
+
+def test_files_reach_the_disk_before_they_have_their_names(tmp_path, monkeypatch):
+    synced, named = set(), []
+    monkeypatch.setattr(folder.os, "fsync", lambda file: synced.add(os.fstat(file).st_ino))
+    replace = folder.Path.replace
+
+    def renamed(path, target):
+        named.append((target.name, path.stat().st_ino in synced))
+        return replace(path, target)
+
+    monkeypatch.setattr(folder.Path, "replace", renamed)
+    write_whole({"a": 1}, tmp_path / "a.pyth")
+    assert named == [("a.pyth.sha256", True), ("a.pyth", True)]
 
 
 def test_a_checksum_that_the_power_cut_took_is_none(tmp_path):

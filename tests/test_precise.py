@@ -1,7 +1,9 @@
 """Re-estimated running statistics: of which clips. Over processes: test_distributed.py."""
 
+import sys
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from cmvl.engine.precise import precise_bn
@@ -12,6 +14,13 @@ from toy import toy_model
 
 class Loader(list):
     sampler = SimpleNamespace(set_epoch=lambda epoch: None)
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_fvcores_warnings_are_not_the_users(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("fvcore.nn")]:
+        monkeypatch.delitem(sys.modules, name)
+    precise_bn(toy_model(), Loader(), 0, 4, torch.device("cpu"))
 
 
 def test_every_place_of_a_video_has_its_turn():

@@ -18,6 +18,8 @@ from cmvl.data.check_ava import build_ava_report
 from cmvl.data.prepare_ava import Cut, prepare_ava
 from cmvl.utils.errors import DataError
 
+from video_files import write_video
+
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
@@ -95,6 +97,18 @@ def test_check(tmp_path):
     fixed = load_cfg(None, [*settings(tmp_path), *opts, "AVA.KEYFRAME_RANGE", "[0,9]"])
     text = str(build_ava_report(fixed, "train", 0))
     assert "seconds outside the annotated range: 1 (train.csv: 1 rows, first t0 at 12)" in text
+
+
+def test_check_of_a_variable_rate(tmp_path):
+    """The last of its frames is at the last key frame, of ten seconds; by number it were not."""
+    write_ava(tmp_path, train=1, val=1)
+    (tmp_path / "films").mkdir()
+    for name in ("t0", "v0"):
+        frames = [k for k in range(9 * FPS + 1) if k < 2 * FPS or k % FPS == 0]
+        write_video(tmp_path / f"films/{name}.mp4", len(frames), FPS, pts=frames)
+    opts = ["DATA.NUM_FRAMES", "4", "AVA.FRAME_DIR", str(tmp_path / "films")]
+    report = build_ava_report(load_cfg(None, [*settings(tmp_path), *opts]), "train", 0)
+    assert "nothing amiss" in str(report), str(report)
 
 
 def test_check_of_a_ground_truth_beyond_frames_and_detections(tmp_path):

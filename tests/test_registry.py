@@ -14,7 +14,8 @@ from cmvl.utils.errors import ConfigError
         (
             "MODEL.BACKBONE",
             "slowfast",
-            "SlowFast | SlowOnly | torchvision/NAME; did you mean SlowFast?",
+            "'slowfast'; it can be I3D | R2Plus1D | SlowFast | SlowOnly | torchvision/NAME; "
+            "did you mean SlowFast?",
         ),
         ("MODEL.BACKBONE", "I3", "did you mean I3D?"),
         ("MODEL.BACKBONE", "X", "torchvision/NAME$"),

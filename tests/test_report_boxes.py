@@ -100,6 +100,21 @@ def test_film(made, tmp_path):
         assert inside.mean() < 0.2
 
 
+def test_film_of_a_variable_rate(tmp_path):
+    """Of its six seconds only the last two have all frames; boxes are where their second is."""
+    frames = [k for k in range(6 * FPS) if k >= 4 * FPS or k % FPS == 0]
+    film = write_video(tmp_path / "a.mp4", len(frames), FPS, pts=frames)
+    second = Actions(4, np.array([[0.2, 0.2, 0.8, 0.8]]), np.ones((1, 3)))
+    pictures = []
+    for actions in ([second], []):
+        write_box_film(tmp_path / "drawn.mp4", actions, str(film), NAMES, 0.0)
+        with av.open(str(tmp_path / "drawn.mp4")) as reader:
+            pictures.append([f.to_ndarray(format="rgb24") for f in reader.decode(video=0)])
+    differ = [np.abs(a.astype(int) - b).max() > 60 for a, b in zip(*pictures, strict=True)]
+    shown = [frames[k] / FPS for k in np.flatnonzero(differ)]
+    assert shown and min(shown) == 4 and max(shown) == pytest.approx(4.5, abs=1 / FPS)
+
+
 def test_names_stay_in_the_picture():
     found = Actions(0, np.array([[0.9, 0.0, 1.2, 0.5]]), np.array([[0.9, 0.2, 0.7]]))
     picture = np.zeros((100, 300, 3), np.uint8)

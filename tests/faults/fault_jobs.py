@@ -46,6 +46,7 @@ POINTS = {
     "checksum": (folder, "_write_checksum"),
     "renamed": (folder, "_sync_folder"),
     "evaluation": (training, "evaluate"),
+    "end": (Checkpointer, "end_epoch"),
     "decoding": (dataset, "cut_clips"),
 }
 

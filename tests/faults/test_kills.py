@@ -36,7 +36,7 @@ def assert_undisturbed(folder, undisturbed):
 def test_killed_anywhere(point, tmp_path, data, undisturbed):
     """Amid an epoch, or in its evaluation; checkpoints of every step before that."""
     run = tmp_path / "run"
-    count = {"evaluation": 2, "line": 6}.get(point, 9)
+    count = {"end": 2, "evaluation": 2, "line": 6}.get(point, 9)
     assert train(run, data, *EVERY_STEP, blow=Blow(point, count)) == -signal.SIGKILL, said(run)
     assert train(run, data) == 0, said(run)
     assert "resumed" in said(run)
@@ -66,6 +66,16 @@ def test_asked_to_stop_a_run_saves_where_it_is(number, tmp_path, data, undisturb
     assert f"stopped by {number.name}" in said(run)
     names = [path.name for path in (run / "checkpoints").glob("checkpoint_epoch*.pyth")]
     assert sorted(names)[-1] == "checkpoint_epoch_00001_plus_000000006.pyth"  # 3 steps of 2 videos
+    assert train(run, data) == 0, said(run)
+    assert_undisturbed(run, undisturbed)
+
+
+def test_asked_to_stop_at_the_end_of_the_last_epoch(tmp_path, data, undisturbed):
+    """All is saved, and no test begins."""
+    run = tmp_path / "run"
+    assert train(run, data, blow=Blow("end", 3, signal.SIGTERM)) == STOPPED, said(run)
+    assert "stopped by SIGTERM" in said(run)
+    assert_undisturbed(run, undisturbed)
     assert train(run, data) == 0, said(run)
     assert_undisturbed(run, undisturbed)
 

@@ -1,0 +1,83 @@
+"""What docs/study.md says of differences, worked out again from the results beside it."""
+
+import re
+from pathlib import Path
+from statistics import correlation, mean, stdev
+
+import pytest
+
+from cmvl.report.study import read_results
+
+PAGE = Path(__file__).parent.parent / "docs" / "study.md"
+TEXT = re.sub(r"\s+", " ", PAGE.read_text())
+RUNS = {(r["cell"], r["seed"]): r for r in read_results(PAGE.with_suffix("") / "results.jsonl")}
+SEEDS = range(9)
+
+
+def differences(cell, other, value=lambda run: run["top1"]):
+    """Of the runs with the same seed."""
+    both = [seed for seed in SEEDS if (cell, seed) in RUNS and (other, seed) in RUNS]
+    return [value(RUNS[cell, seed]) - value(RUNS[other, seed]) for seed in both]
+
+
+def as_text(values):
+    """Their mean and its standard error."""
+    return f"{mean(values):.1f} ± {stdev(values) / len(values) ** 0.5:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "other", "said", "ahead"),
+    [
+        ("after_clips", "after_clips_frozen", "end-to-end is ahead in all nine seeds, by {}", 9),
+        ("cm", "residual", "ahead of the residual design in eight of nine, by {}", 8),
+        ("cm_long", "residual_long", "the gate is ahead in every seed, by {}", 9),
+        ("cm", "n3", "from 3 to 5 clips by {}", 8),
+        ("n7", "cm", "to 7 by {}", 6),
+        ("multi_iteration", "cm", "They differ by {} points, the one ahead in six seeds", 6),
+        ("cm", "after_clips", "from single events in eight seeds, by {}", 8),
+        ("stride8", "clips", "helps in every seed, by {}", 9),
+        ("clips", "stride16", "cannot hold the middle one, which costs {}", 8),
+        ("cm", "stride8", "No stride comes near the memory: {} points are left", 9),
+        ("cm", "clips", "The memory lifts Slow-only by {}", 9),
+        ("i3d_cm", "i3d_clips", "I3D by {}", 9),
+        ("r2plus1d_cm", "r2plus1d_clips", "R(2+1)D by {}, each in every seed", 9),
+        ("slowfast_cm", "slowfast_clips", "SlowFast gains {} points over all and loses 2.5", 8),
+        ("slowfast_cm", "slowfast_cm_slow", "in seven of nine seeds, by {}", 7),
+    ],
+)
+def test_differences_of_pairs(cell, other, said, ahead):
+    found = differences(cell, other)
+    assert len(found) == len(SEEDS)
+    assert said.format(as_text(found)) in TEXT
+    assert sum(value > 0 for value in found) == ahead
+
+
+def at_the_end(errors):
+    """The last validation's error; the training error's mean over the last five epochs."""
+    if errors == "val":
+        return lambda run: run["val"][-1][1]
+    return lambda run: mean(e for when, e in run["train"] if when > run["val"][-1][0] - 5)
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "larger"),
+    [
+        ("long", ("{} points more of validation", "{} more of training", "seeds, by {}"), 8),
+        ("few", ("than the gate's by {}", "the training error by {}", "seven seeds, by {}"), 7),
+    ],
+)
+def test_figure_5(key, said, larger):
+    cells = f"residual_{key}", f"cm_{key}"
+    val, train = (differences(*cells, at_the_end(errors)) for errors in ("val", "train"))
+    lost = [v - t for v, t in zip(val, train, strict=True)]
+    for values, sentence in zip((val, train, lost), said, strict=True):
+        assert sentence.format(as_text(values)) in TEXT
+    assert sum(value > 0 for value in lost) == larger
+
+
+def test_what_the_memory_gains_hangs_on_what_the_net_can_see():
+    found = []
+    for net in ("i3d", "r2plus1d"):
+        seen = [RUNS[f"{net}_paints", seed]["top1"] for seed in SEEDS]
+        found.append(f"{correlation(seen, differences(f'{net}_cm', f'{net}_clips')):.2f}")
+    assert f"correlates with the gain at {' and '.join(found)}" in TEXT
