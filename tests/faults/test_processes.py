@@ -25,11 +25,12 @@ def two_undisturbed(tmp_path_factory, data):
 def test_killed_by_turns(tmp_path, data, two_undisturbed):
     """The main process amid a checkpoint, the other one amid a step; then both asked to stop."""
     run = tmp_path / "run"
-    assert train(run, data, *TWO, *EVERY_STEP, blow=Blow("half", 4)) == 1
+    assert train(run, data, *TWO, *EVERY_STEP, blow=Blow("half", 4)) == 1, said(run)
     assert "rank 0 was killed by SIGKILL" in said(run)
-    assert train(run, data, *TWO, *EVERY_STEP, blow=Blow("update", 5, rank=1)) == 1
+    assert train(run, data, *TWO, *EVERY_STEP, blow=Blow("update", 5, rank=1)) == 1, said(run)
     assert "rank 1 was killed by SIGKILL" in said(run)
-    assert train(run, data, *TWO, blow=Blow("step", 3, signal.SIGUSR1, rank=1)) == STOPPED
+    stop = Blow("step", 3, signal.SIGUSR1, rank=1)
+    assert train(run, data, *TWO, blow=stop) == STOPPED, said(run)
     assert train(run, data, *TWO) == 0, said(run)
     assert "after 1 epochs and 8 videos" in said(run)
     assert_undisturbed(run, two_undisturbed)
