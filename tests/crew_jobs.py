@@ -1,5 +1,6 @@
 """What the processes of a test do; a module of its own, so that they can import it."""
 
+import atexit
 import os
 import signal
 import sys
@@ -133,7 +134,9 @@ def fail(how):
         time.sleep(0.3)
         if how == "user":
             raise DataError("train.csv:7: no label")
-        if how == "bug":
+        if how in ("bug", "aborts"):
+            if how == "aborts":
+                atexit.register(os.abort)
             raise KeyError("the real one")
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -149,6 +152,13 @@ def evaluate_norms(folder):
     nothing = SimpleNamespace(compute=dict, by_position=list)
     evaluate(norm, [], lambda model, batches: iter(batches), nothing, Precision(None, CPU))
     torch.save(norm.state_dict(), folder / f"{rank()}.pt")
+
+
+def leave_amid_collectives():
+    """With threads of the process group at work."""
+    for _ in range(50):
+        dist.all_reduce(torch.ones(200_000), async_op=True)
+    sys.exit(STOPPED)
 
 
 def wait_for_a_stop(heeding):

@@ -58,6 +58,7 @@ def test_precise_statistics_are_of_all_processes_batches(results, processes):
     [
         ("user", DataError, r"^train.csv:7: no label$"),
         ("bug", LaunchError, r"(?s)^rank 1 failed, the others were stopped\n.*KeyError: 'the real"),
+        ("aborts", LaunchError, r"(?s)^rank 1 failed, .*KeyError: 'the real"),
         ("long", LaunchError, r"(?s)^rank [01] failed, .*RuntimeError: x{200000}$"),
         ("killed", LaunchError, "rank 1 was killed by SIGKILL.*short of memory"),
     ],
@@ -65,6 +66,13 @@ def test_precise_statistics_are_of_all_processes_batches(results, processes):
 def test_one_real_cause_is_told(how, error, told):
     with pytest.raises(error, match=told):
         launch(crew_jobs.fail, [how], Crew(2, gpu=False))
+
+
+def test_leaving_amid_collectives_is_no_failure():
+    """A process group that stands at the end of the interpreter aborts it."""
+    with pytest.raises(SystemExit) as left:
+        launch(crew_jobs.leave_amid_collectives, [], Crew(2, gpu=False))
+    assert left.value.code == STOPPED
 
 
 def test_who_did_not_come():

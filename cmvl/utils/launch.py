@@ -217,6 +217,8 @@ def _listening(reports: Any) -> Iterator[list[tuple]]:
 
 def _judge(exits: Sequence[int], killed: Sequence[int], said: list[tuple], first: int) -> None:
     """Raise what went wrong first."""
+    spoke = [rank - first for _, rank, *_ in said]
+    killed = [i for i in killed if i not in spoke]  # others failed before their end was a signal
     if killed:
         number = -exits[killed[0]]
         hint = ""

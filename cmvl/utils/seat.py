@@ -66,7 +66,11 @@ def seated(seat: Seat, gpu: bool, timeout: float, meeting: float) -> Iterator[No
         world_size=seat.world,
         timeout=timedelta(seconds=timeout),
     )
-    yield
+    try:
+        yield
+    except SystemExit:  # all leave together; threads of a group that stands would abort the exit
+        dist.destroy_process_group()
+        raise
     dist.destroy_process_group()  # not after a failure: it may wait for those that are gone
 
 
