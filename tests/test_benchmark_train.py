@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from cmvl.benchmarks import step, train
+from cmvl.benchmarks.apart import StepApart
 from cmvl.benchmarks.memory import memory_table
-from cmvl.benchmarks.step import Work, our_step, peer, peers_step
+from cmvl.benchmarks.step import Cost, StepHere, Work, cost_of, our_step, peer, peers_step
 from cmvl.benchmarks.train import OURS, WAYS, as_text, step_table, where_time_goes
 
 TINY = (
@@ -15,7 +16,7 @@ TINY = (
     *("RESNET.DEPTH", "18", "MODEL.NUM_CLASSES", "5"),
 )
 WORK = Work("configs/K400/SLOW_8x8_CM.yaml", TINY, 2, 2)
-PEAKS = {"batch_reduction": 30.0, "multi_iteration": 10.0}
+MIB = {"batch_reduction": 30.0, "multi_iteration": 10.0}
 
 
 @pytest.fixture(autouse=True)
@@ -24,24 +25,58 @@ def at_the_root(monkeypatch, request):
     monkeypatch.setattr(train, "find_spec", lambda name: None)
 
 
-@pytest.fixture
-def peaks(monkeypatch):
-    """Without a process for each."""
-    of = lambda work, changes: PEAKS[work.cfg(changes).VIDEO.STRATEGY]  # noqa: E731
-    monkeypatch.setattr(train, "added_mib", of)
+class Here:
+    """As `StepApart`, without a process for each."""
+
+    def __init__(self, make, work, changes):
+        self.step, self.mib = make(work, changes), MIB[work.cfg(changes).VIDEO.STRATEGY]
+
+    def take(self):
+        cost = cost_of(self.step, torch.device("cpu"))
+        return Cost(cost.seconds, cost.seconds / 4)
+
+    __enter__, __exit__ = lambda self: self, lambda self, *_: None
 
 
-def test_table(peaks):
+def test_table(monkeypatch):
+    monkeypatch.setattr(train, "StepApart", Here)
     ways = ["float32", "bfloat16+channels_last"]
     rows = step_table(WORK, ways, repeats=1, flops=lambda cfg: 1e9)
     assert [(row["way"], row["cell"]) for row in rows] == [(w, c) for w in ways for c in OURS]
     assert [row["MiB"] for row in rows] == [30.0, 30.0, 10.0] * 2
     assert rows[0]["ratio"] == rows[3]["ratio"] == 1
     for row in rows:
-        assert math.isclose(row["ms"] * row["clips"], 1000)
+        assert math.isclose(row["ms"] * row["clips"], 1000) and row["system"] == 0.25
         assert math.isclose(row["tflops"], 3e9 * row["clips"] / 1e12) and row["share"] > 0
     text = as_text(rows)
     assert text.count("\n") == 7 and "| float32 | memory, multi-iteration |" in text
+
+
+def test_the_least_repeat_counts_but_for_the_first(monkeypatch):
+    """Which meets memory that nobody had touched, and on a GPU compiles."""
+    costs = iter([1.0, 3.0, 2.0])
+    monkeypatch.setattr(train, "StepApart", Here)
+    monkeypatch.setattr(Here, "take", lambda self: Cost(next(costs), 0.5))
+    [row] = step_table(WORK, ["bfloat16+compile"], 2, lambda cfg: 1e9, ["memory"])
+    assert row["ms"] == 500 and row["system"] == 0.25  # 4 clips
+    assert row["MiB"] is None  # a compiler's is among it
+    assert as_text([row]).endswith("% |  |")
+
+
+def test_a_step_in_a_process_of_its_own():
+    with StepApart(our_step, WORK) as apart:
+        first, second = apart.take(), apart.take()
+        assert first.seconds > 0 and second.seconds > 0 and apart.mib > 0
+
+
+def test_memory_of_a_step_in_this_process(monkeypatch):
+    """The tensors' peak of the last step, above those that were there."""
+    given = {"memory_allocated": lambda _: 2**30, "reset_peak_memory_stats": lambda _: None}
+    for name, value in given.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(step, "peak_memory", lambda _: 3)
+    with StepHere(our_step, WORK) as here:
+        assert here.take().seconds > 0 and here.mib == 2048
 
 
 def test_cells_are_what_they_are_called():

@@ -1,5 +1,10 @@
 """Memory layout, compilation and precision change how a step is computed, not what."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -186,3 +191,27 @@ def test_norms_without_groups():
     for part in (model.backbone, model.memory):
         norms = [m for m in part.modules() if isinstance(m, ClipwiseBatchNorm3d)]
         assert norms and not any(norm.clipwise for norm in norms)
+
+
+ADVISED = """
+import runpy
+import sys
+from pathlib import Path
+runpy.run_path("tools/run_net.py", run_name="imported")
+import torch
+held = torch.ones(2**24)
+print(sum("hg" in line.split() for line in Path("/proc/self/smaps").open() if "VmFlags" in line))
+"""
+
+
+@pytest.mark.parametrize(("given", "advised"), [(None, True), ("0", False)])
+def test_a_tool_asks_for_huge_pages(request, given, advised):
+    """Nothing that it imports makes a tensor before; and the user has the last word."""
+    if not Path("/proc/self/smaps").exists():
+        pytest.skip("needs Linux")
+    others = {name: v for name, v in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    environment = others if given is None else others | {"THP_MEM_ALLOC_ENABLE": given}
+    words, here = [sys.executable, "-c", ADVISED], request.config.rootpath
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert (int(done.stdout) > 0) == advised

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from cmvl.benchmarks.step import Work, added_mib
+from cmvl.benchmarks.apart import added_mib
+from cmvl.benchmarks.step import Work
 from cmvl.encode import ENCODINGS
 
 

@@ -1,10 +1,9 @@
 """Forward and backward of made-up clips as a training run does them; a peer's for comparison."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,14 @@ from cmvl.utils.environment import peak_memory
 
 Step = Callable[[], None]
 MEAN, STD = 0.45, 0.225
+
+
+@dataclass(frozen=True, order=True)
+class Cost:
+    """Seconds that something took; `system` of them were the kernel's, known on a CPU only."""
+
+    seconds: float
+    system: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,35 +120,34 @@ def precision_of(work: Work, cfg: CfgNode) -> Precision:
     return build_precision(cfg, cfg.TRAIN.PRECISION, work.device)
 
 
-def seconds_of(step: Callable[[], object], device: torch.device) -> float:
+def cost_of(step: Callable[[], object], device: torch.device) -> Cost:
     """On a CPU the processor's time, which other jobs disturb least."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    start = clock()
+    if device.type == "cpu":
+        start, system = time.process_time(), os.times().system
+        step()
+        return Cost(time.process_time() - start, os.times().system - system)
+    start = time.perf_counter()
     step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return clock() - start
+    torch.cuda.synchronize(device)
+    return Cost(time.perf_counter() - start)
 
 
-def added_mib(work: Work, changes: Sequence[str] = ()) -> float:
-    """MiB that a step adds to the built model, in a process of its own: a CPU's peak never falls.
+class StepHere:
+    """In this process, on a GPU, whose allocator keeps the steps' memory apart; a context."""
 
-    On a GPU of its tensors; on a CPU of the whole process.
-    """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-        return round(fresh.submit(_added_mib, work, changes).result(), 1)
+    def __init__(self, make: Callable[..., Step], work: Work, changes: Sequence[str] = ()):
+        self.step, self.device = make(work, changes), work.device
+        self.mib = 0.0  # of tensors that the last step added: activations, and what else it needs
 
+    def take(self) -> Cost:
+        before = torch.cuda.memory_allocated(self.device) / 2**30
+        torch.cuda.reset_peak_memory_stats(self.device)
+        cost = cost_of(self.step, self.device)
+        self.mib = round(1024 * (peak_memory(self.device) - before), 1)
+        return cost
 
-def step_mib(step: Step, device: torch.device) -> float:
-    """MiB of tensors that one more step adds on a GPU: activations, and what else it needs."""
-    before = torch.cuda.memory_allocated(device) / 2**30
-    torch.cuda.reset_peak_memory_stats(device)
-    step()
-    return round(1024 * (peak_memory(device) - before), 1)
+    def __enter__(self) -> "StepHere":
+        return self
 
-
-def _added_mib(work: Work, changes: Sequence[str]) -> float:
-    step = our_step(work, changes)
-    before = peak_memory(work.device)
-    step()
-    return 1024 * (peak_memory(work.device) - before)
+    def __exit__(self, *_: object) -> None:
+        """Nothing to leave."""

@@ -1,6 +1,7 @@
 """Time and memory of a training step: without and with the memory, both strategies, a peer."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 
 import torch
@@ -8,16 +9,8 @@ from fvcore.common.config import CfgNode
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from cmvl.benchmarks.step import (
-    Step,
-    Work,
-    added_mib,
-    our_step,
-    peers_step,
-    precision_of,
-    seconds_of,
-    step_mib,
-)
+from cmvl.benchmarks.apart import StepApart
+from cmvl.benchmarks.step import Cost, StepHere, Work, cost_of, our_step, peers_step, precision_of
 from cmvl.engine.precision import allow_tf32
 
 BARE, MEMORY, PEER = "no memory", "memory", "pytorchvideo"
@@ -27,6 +20,7 @@ OURS = {  # what is changed in the config
     "memory, multi-iteration": ("VIDEO.STRATEGY", "multi_iteration"),
 }
 CELLS = (*OURS, PEER)
+Key = tuple[str, str]  # way and cell
 HALF, TF32 = ("TRAIN.PRECISION", "bfloat16"), ("TRAIN.PRECISION", "float32", "MODEL.TF32", "True")
 PLAIN, LAST = (("MODEL.MEMORY_FORMAT", name) for name in ("contiguous", "channels_last"))
 COMPILED = ("MODEL.COMPILE", "True")
@@ -53,54 +47,59 @@ def step_table(
     flops: Callable[[CfgNode], float],
     cells: Sequence[str] = CELLS,
 ) -> list[dict]:
-    """Rows: way, cell, milliseconds a clip, that against the way's first row, clips a second,
-    TFLOP/s of the model's forward and backward, their share of what matrices reach, MiB that a
-    step adds.
+    """Rows: way, cell, milliseconds a clip, the kernel's share of them, that against the way's
+    first row, clips a second, TFLOP/s of the model's forward and backward, their share of what
+    matrices reach, MiB that steps add.
 
     All take the same clips; the least of several interleaved repeats counts. On a CPU it is the
-    processor's time, which other jobs disturb least. `flops`: of one clip's forward pass.
+    processor's time, which other jobs disturb least, and each row has a process of its own.
+    `flops`: of one clip's forward pass.
     """
     cells = [name for name in cells if name in OURS or find_spec(name)]
-    steps = {(way, name): step_of(work, way, name) for way in ways for name in cells}
-    least = dict.fromkeys(steps, float("inf"))
-    for repeat in range(WARM_UP + repeats):
-        for key, step in steps.items():
-            seconds = seconds_of(step, work.device)
-            least[key] = min(least[key], seconds) if repeat >= WARM_UP else least[key]
-    peaks = {key: _peak(work, *key, step) for key, step in steps.items()}
+    costs = _costs(work, [(way, name) for way in ways for name in cells], repeats)
     ceilings = {way: matrix_rate(work, way) for way in ways}
     rows = []
-    for (way, name), seconds in least.items():
-        rate = work.videos * work.clips / seconds
-        cfg = work.cfg((*WAYS[way], *OURS.get(name, OURS[BARE])))
+    for (way, name), (cost, mib) in costs.items():
+        rate = work.videos * work.clips / cost.seconds
+        cfg = work.cfg(changes_of(way, name))
+        # On a CPU a compiler's memory is the process's.
+        tells = work.device.type == "cuda" or not cfg.MODEL.COMPILE
         reached = (1 + BACKWARD) * flops(cfg) * rate
         rows.append(
             {
                 "way": way,
                 "cell": name,
                 "ms": 1000 / rate,
-                "ratio": seconds / least[way, cells[0]],
+                "system": cost.system / cost.seconds,
+                "ratio": cost.seconds / costs[way, cells[0]][0].seconds,
                 "clips": rate,
                 "tflops": reached / 1e12,
                 "share": reached / ceilings[way],
-                "MiB": peaks[way, name],
+                "MiB": mib if tells else None,
             }
         )
     return rows
 
 
-def step_of(work: Work, way: str, name: str) -> Step:
+def _costs(work: Work, keys: Sequence[Key], repeats: int) -> dict[Key, tuple[Cost, float]]:
+    """The least cost of each step, and the MiB that it adds."""
+    with ExitStack() as stack:
+        steps = {key: stack.enter_context(step_of(work, *key)) for key in keys}
+        costs: dict[Key, list[Cost]] = {key: [] for key in keys}
+        for _ in range(WARM_UP + repeats):
+            for key, step in steps.items():
+                costs[key].append(step.take())
+    return {key: (min(costs[key][WARM_UP:]), step.mib) for key, step in steps.items()}
+
+
+def step_of(work: Work, way: str, name: str) -> StepApart | StepHere:
     make = our_step if name in OURS else peers_step
-    return make(work, (*WAYS[way], *OURS.get(name, OURS[BARE])))
+    held = StepHere if work.device.type == "cuda" else StepApart
+    return held(make, work, changes_of(way, name))
 
 
-def _peak(work: Work, way: str, name: str, step: Step) -> float | None:
-    """On a CPU not of the peer, nor of a compiled step: the compiler's memory is the process's."""
-    if work.device.type == "cuda":
-        return step_mib(step, work.device)
-    if name not in OURS or work.cfg(WAYS[way]).MODEL.COMPILE:
-        return None
-    return added_mib(work, (*WAYS[way], *OURS[name]))
+def changes_of(way: str, name: str) -> tuple[str, ...]:
+    return (*WAYS[way], *OURS.get(name, OURS[BARE]))
 
 
 def matrix_rate(work: Work, way: str, repeats: int = 5) -> float:
@@ -109,18 +108,18 @@ def matrix_rate(work: Work, way: str, repeats: int = 5) -> float:
     dtype = precision_of(work, cfg).half or torch.float32
     a = torch.randn(side, side, device=work.device, dtype=dtype)
     allow_tf32(cfg.MODEL.TF32)
-    least = min(seconds_of(lambda: a @ a, work.device) for _ in range(WARM_UP + repeats))
+    least = min(cost_of(lambda: a @ a, work.device).seconds for _ in range(WARM_UP + repeats))
     return 2 * side**3 / least
 
 
 def as_text(rows: Sequence[dict]) -> str:
     """A Markdown table."""
-    head = "way,,ms a clip,/ first,clips/s,TFLOP/s,of matrices',MiB of a step".split(",")
+    head = "way,,ms a clip,system,/ first,clips/s,TFLOP/s,of matrices',MiB of a step".split(",")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        peak = "" if row["MiB"] is None else f"{row['MiB']:.0f}"
-        cells = [row["way"], row["cell"], f"{row['ms']:.4g}", f"{row['ratio']:.3f}"]
-        cells += [f"{row['clips']:.3g}", f"{row['tflops']:.3g}", f"{row['share']:.0%}", peak]
+        cells = [row["way"], row["cell"], f"{row['ms']:.4g}", f"{row['system']:.0%}"]
+        cells += [f"{row['ratio']:.3f}", f"{row['clips']:.3g}", f"{row['tflops']:.3g}"]
+        cells += [f"{row['share']:.0%}", "" if row["MiB"] is None else f"{row['MiB']:.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -128,10 +127,10 @@ def as_text(rows: Sequence[dict]) -> str:
 def where_time_goes(work: Work, way: str, rows: int = 12) -> str:
     """Torch's operations, on a GPU kernels, of a step with memory, the dearest first."""
     step, cuda = our_step(work, WAYS[way]), work.device.type == "cuda"
-    seconds_of(step, work.device)
+    cost_of(step, work.device)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as record:
-        seconds_of(step, work.device)
+        cost_of(step, work.device)
     key = "self_device_time_total" if cuda else "self_cpu_time_total"
     where = DeviceType.CUDA if cuda else DeviceType.CPU  # kernels, or torch's operations
     events = [event for event in record.key_averages() if event.device_type == where]

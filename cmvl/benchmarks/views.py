@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from fvcore.common.config import CfgNode
 
-from cmvl.benchmarks.step import seconds_of
+from cmvl.benchmarks.step import cost_of
 from cmvl.benchmarks.train import BARE, MEMORY, OURS
 from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast
@@ -26,7 +26,7 @@ def view_seconds(file: str, opts: Sequence[str], repeats: int) -> dict[str, floa
     least = dict.fromkeys(tests, float("inf"))
     for _ in range(repeats):
         for name, test in tests.items():
-            least[name] = min(least[name], seconds_of(test, device))
+            least[name] = min(least[name], cost_of(test, device).seconds)
     return least
 
 
