@@ -1,6 +1,7 @@
 """Data that several tests share, made once per session."""
 
 import os
+import signal
 
 # Before torch is imported: the test processes share the cores, and threads would fight for them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +11,9 @@ import torch
 
 from cmvl.data.demo import write_demo
 from cmvl.utils.logging import logger
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and the tests' processes inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
