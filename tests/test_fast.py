@@ -195,7 +195,6 @@ def test_norms_without_groups():
 
 ADVISED = """
 import runpy
-import sys
 from pathlib import Path
 runpy.run_path("tools/run_net.py", run_name="imported")
 import torch
