@@ -9,7 +9,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from cmvl.backbones import build_backbone
-from cmvl.encode import ENCODINGS, Encode, batch_reduction
+from cmvl.encode import Encode, batch_reduction, build_encode
 from cmvl.memory import CollaborativeMemory, build_memory
 
 
@@ -54,5 +54,5 @@ def build_model(
     backbone = build_backbone(cfg)
     memory = build_memory(cfg, backbone.dims)
     return VideoModel(
-        backbone, memory, head(cfg, backbone.dims, backbone.stride), ENCODINGS[cfg.VIDEO.STRATEGY]
+        backbone, memory, head(cfg, backbone.dims, backbone.stride), build_encode(cfg)
     )

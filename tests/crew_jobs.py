@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -15,7 +16,7 @@ from norm_kernels import stand_ins
 from torch.optim import SGD
 
 from cmvl.config import load_cfg
-from cmvl.encode import batch_reduction_by_groups
+from cmvl.encode import batch_reduction, multi_iteration
 from cmvl.engine.precise import precise_bn
 from cmvl.engine.precision import Precision
 from cmvl.engine.step import Stepper
@@ -96,10 +97,10 @@ def precise_statistics():
     return dict(model.named_buffers())
 
 
-def in_groups(of_videos):
+def in_groups(of_videos, encode=batch_reduction, **how):
     """Clip after clip: groups of norms lie together."""
     videos, boxes = small_model("batch_reduction"), toy_box_model("batch_reduction")
-    videos.encode = boxes.encode = batch_reduction_by_groups
+    videos.encode = boxes.encode = partial(encode, together=True, **how)
     yield "videos", five_steps(videos, my_share, of_videos)
     yield "boxes", five_steps(boxes, my_boxes, BoxLoss())
 
@@ -111,6 +112,8 @@ def everything(folder):
         results["videos", strategy] = five_steps(small_model(strategy), my_share, of_videos)
         results["boxes", strategy] = five_steps(toy_box_model(strategy), my_boxes, BoxLoss())
     results |= {(what, "by_groups"): found for what, found in in_groups(of_videos)}
+    two = in_groups(of_videos, multi_iteration, at_once=2)
+    results |= {(what, "two_at_once"): found for what, found in two}
     with stand_ins() as kernel:
         results |= {(what, "by_kernels"): found for what, found in in_groups(of_videos)}
     assert kernel.called or world_size() == 1

@@ -81,6 +81,7 @@ def test_dump_loads_again(tmp_path):
             ["VIDEO.STRATEGY", "multi_iteration"],
             "BN.CLIPWISE False wants all clips of a video in one pass",
         ),
+        ("", ["VIDEO.CLIPS_AT_ONCE", "2"], "VIDEO.CLIPS_AT_ONCE 2 is for VIDEO.STRATEGY multi_it"),
         ("", ["SOLVER.WARMUP_EPOCHS", "500.0"], "longer than SOLVER.MAX_EPOCH 196"),
         ("", ["SOLVER.MOMENTUM", "0.0"], "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0"),
         (

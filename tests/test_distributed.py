@@ -30,7 +30,8 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "strategy", ["batch_reduction", "by_groups", "by_kernels", "multi_iteration"]
+    "strategy",
+    ["batch_reduction", "by_groups", "by_kernels", "multi_iteration", "two_at_once"],
 )
 @pytest.mark.parametrize("processes", [1, 2, 4])
 @pytest.mark.parametrize("what", ["videos", "boxes"])

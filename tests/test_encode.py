@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from cmvl.backbones import build_backbone
 from cmvl.config import load_cfg
+from cmvl.encode import batch_reduction, iterations, multi_iteration
 from cmvl.losses import VideoLoss
 from cmvl.model import build_model
 from cmvl.tasks import find_task
@@ -46,18 +48,75 @@ def assert_same(a, b, tolerance=1e-10):
             torch.testing.assert_close(mine[key], other[key], rtol=0, atol=tolerance, msg=key)
 
 
-@pytest.mark.parametrize("N", [1, 3, 5])
+@pytest.mark.parametrize(("N", "at_once"), [(1, 1), (3, 1), (3, 2), (5, 1), (5, 2), (5, 5), (2, 3)])
 @pytest.mark.parametrize("name", SMALL)
-def test_strategies_agree(name, N):
+def test_strategies_agree(name, N, at_once):
     """Loss, every gradient, every running statistic."""
     frames = int(SMALL[name].split()[-1])
     clips, labels = random_clips(3, N, 3, frames, 32, 32), torch.tensor([0, 3, 4])
+    multi = f"multi_iteration VIDEO.CLIPS_AT_ONCE {at_once}"
     steps = [
         one_step(small_model(name, strategy, N), clips, labels)
-        for strategy in ("batch_reduction", "multi_iteration")
+        for strategy in ("batch_reduction", multi)
     ]
     assert_same(*steps)
     assert all(g is not None and g.abs().max() > 0 for k, g in steps[0][1].items() if "W_" in k)
+
+
+class Told(torch.autograd.Function):
+    """Nothing is done; `events` hear when a backward pass comes back to here."""
+
+    @staticmethod
+    def forward(ctx, x, events):
+        ctx.events = events
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.events.append("back")
+        return gradient, None
+
+
+class Scanned(nn.Module):
+    """A backbone that tells how many clips a pass takes, and when that is differentiated."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.events = nn.Parameter(torch.ones(1, dtype=torch.float64)), []
+
+    def forward(self, clips):
+        self.events.append(len(clips))
+        return [Told.apply(clips * self.weight, self.events).exp()]
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(
+    ("at_once", "events"),
+    [
+        (1, [1, 1, 1, "back", 1, "back", 1, "back"]),
+        (2, [1, 2, "back", 1, "back"]),  # the smaller part is the one that is run again
+        (3, [3, "back"]),
+    ],
+)
+def test_the_last_iteration_is_not_run_again(at_once, events, together):
+    """And is done with before another's activations come back: the peak is of `at_once` clips."""
+    f, clips = Scanned(), torch.rand(1, 3, 3, 1, 2, 2, dtype=torch.float64)
+    (X,) = multi_iteration(f, clips, together, at_once)
+    X.square().sum().backward()
+    assert f.events == events
+    g = Scanned()
+    (expected,) = batch_reduction(g, clips)
+    expected.square().sum().backward()
+    assert torch.equal(X, expected)
+    torch.testing.assert_close(f.weight.grad, g.weight.grad, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("N", range(1, 10))
+@pytest.mark.parametrize("at_once", range(1, 11))
+def test_iterations(N, at_once):
+    parts = iterations(N, at_once)
+    assert sum(parts) == N and max(parts) <= at_once and parts[-1] == max(parts)
+    assert len(parts) == -(-N // at_once)
 
 
 def test_dropout_is_replayed_in_the_second_scan():

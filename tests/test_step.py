@@ -103,6 +103,15 @@ def test_out_of_memory_says_what_would_fit():
             raise torch.OutOfMemoryError("CUDA out of memory")
     for mend in ("multi_iteration", "SOLVER.ACCUM_ITERS 2", "TRAIN.BATCH_SIZE below 80", "CHUNK"):
         assert mend in str(told.value)
+    assert "CLIPS_AT_ONCE" not in str(told.value)
+
+
+def test_out_of_memory_under_multi_iteration():
+    opts = "VIDEO.NUM_CLIPS 5 VIDEO.STRATEGY multi_iteration VIDEO.CLIPS_AT_ONCE 3".split()
+    with pytest.raises(TrainingError, match="VIDEO.CLIPS_AT_ONCE below 3") as told:
+        with memory_advice(load_cfg(None, opts), CPU):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+    assert "VIDEO.STRATEGY" not in str(told.value)
 
 
 @pytest.mark.parametrize(

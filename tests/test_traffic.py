@@ -11,7 +11,7 @@ from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.layers import batchnorm, grouped_norm
 from cmvl.model import build_model
 from cmvl.report.machine import Machine
-from cmvl.report.traffic import Net, Statistics, measure, statistics, step
+from cmvl.report.traffic import Net, Statistics, measure, passes_of_backbone, statistics, step
 from cmvl.tasks import find_task
 from cmvl.utils.errors import UserError
 
@@ -48,7 +48,8 @@ def heard(monkeypatch):
     "opts",
     ["", MULTI, "MEMORY.NORM batch_each", "MEMORY.NORM batch_all", "BN.CLIPWISE False"]
     + ["BN.FROZEN True", "MODEL.FREEZE_BACKBONE True"]
-    + [f"{MULTI} MODEL.FREEZE_BACKBONE True", "BN.SYNC False"],
+    + [f"{MULTI} MODEL.FREEZE_BACKBONE True", "BN.SYNC False"]
+    + [f"{MULTI} VIDEO.CLIPS_AT_ONCE {k}" for k in (2, 3)],
 )
 def test_norms_say_what_is_counted(opts, heard):
     cfg = load_cfg(CM, [*TINY.split(), *opts.split()])
@@ -110,11 +111,19 @@ def test_multi_iteration_takes_as_many_videos_as_the_budget():
     assert many.videos == 64 and many.compute == pytest.approx(4e-3)
 
 
+@pytest.mark.parametrize(("at_once", "passes"), [(1, 3.8), (2, 3.6), (3, 3.4), (5, 3), (9, 3)])
+def test_passes_of_the_backbone(at_once, passes):
+    """Of five clips the last iteration's are not run again: 1, 2 of 1 + 2 + 2, 3 of 2 + 3, all."""
+    opts = [*MULTI.split(), "VIDEO.CLIPS_AT_ONCE", str(at_once)]
+    assert passes_of_backbone(load_cfg(CM, opts)) == pytest.approx(passes)
+    assert passes_of_backbone(load_cfg(CM)) == 3
+
+
 def test_norms_of_slowfast_50():
-    """53 in each pathway, 4 laterals, 2 of the memory; scan 2 gathers once more for each clip."""
+    """53 in each pathway, 4 laterals, 2 of the memory; scan 2 gathers again for all clips but 1."""
     assert measure(load_cfg(CM)).statistics.collectives == 2 * (2 * 53 + 4 + 2)
     multi = measure(load_cfg(CM, MULTI.split())).statistics
-    assert (multi.gathers, multi.reduces) == (2 * 5 * 110 + 2, 5 * 110 + 2)
+    assert (multi.gathers, multi.reduces) == ((5 + 4) * 110 + 2, 5 * 110 + 2)
 
 
 def test_a_frozen_backbone_goes_forward_only():

@@ -79,6 +79,7 @@ _C.AUG.RE_PROB = 0.0  # probability of erasing a random rectangle of a clip
 _C.VIDEO = CN()
 _C.VIDEO.NUM_CLIPS = 1  # N, clips of one video trained together
 _C.VIDEO.STRATEGY = "batch_reduction"  # batch_reduction | multi_iteration (Sec. 3.3)
+_C.VIDEO.CLIPS_AT_ONCE = 1  # multi_iteration: clips of a video whose activations are held together
 _C.VIDEO.LOSS_WEIGHT = 1.0  # alpha of Eq. 1, weight of the video-level term
 _C.VIDEO.STRATIFIED = False  # True: one clip starts in each of N equal parts of the video
 _C.VIDEO.SHUFFLED = True  # stratified clips in random order; False: clip n is of the n-th part

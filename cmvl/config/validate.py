@@ -34,6 +34,7 @@ AT_LEAST_ONE = (
     "DATA.TRAIN_CROP_SIZE",
     "DATA.TEST_CROP_SIZE",
     "VIDEO.NUM_CLIPS",
+    "VIDEO.CLIPS_AT_ONCE",
     "VIDEO.WINDOW",
     "MEMORY.REDUCTION",
     "MODEL.NUM_CLASSES",
@@ -56,7 +57,7 @@ NOT_NEGATIVE = (
 def validate(cfg: CfgNode) -> list[str]:
     """What is wrong with the whole, however many processes there will be."""
     wrong = list(_values(cfg))
-    return wrong or [*find_lack(cfg), *_norms(cfg), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
+    return wrong or [*find_lack(cfg), *_strategy(cfg), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
 
 
 def check_training(cfg: CfgNode, ranks: int) -> None:
@@ -111,11 +112,17 @@ def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
         )
 
 
-def _norms(cfg: CfgNode) -> Iterator[str]:
-    if cfg.VIDEO.STRATEGY == "multi_iteration" and not cfg.BN.CLIPWISE:
+def _strategy(cfg: CfgNode) -> Iterator[str]:
+    multi, at_once = cfg.VIDEO.STRATEGY == "multi_iteration", cfg.VIDEO.CLIPS_AT_ONCE
+    if multi and not cfg.BN.CLIPWISE:
         yield (
             "BN.CLIPWISE False wants all clips of a video in one pass, and VIDEO.STRATEGY "
-            "multi_iteration has one clip in each: set BN.CLIPWISE True, or batch_reduction"
+            f"multi_iteration has {at_once} in each: set BN.CLIPWISE True, or batch_reduction"
+        )
+    if not multi and at_once != 1:
+        yield (
+            f"VIDEO.CLIPS_AT_ONCE {at_once} is for VIDEO.STRATEGY multi_iteration; batch_reduction "
+            "holds all clips at once: set it to 1, or the other strategy"
         )
 
 

@@ -1,10 +1,11 @@
 """Switches of a built model: how it computes, and what its norms take their statistics over."""
 
+from functools import partial
+
 import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
-from cmvl.encode import batch_reduction, batch_reduction_by_groups
 from cmvl.engine.precision import build_precision
 from cmvl.layers.batchnorm import merge_groups, synchronise
 from cmvl.layers.folded_conv import fold_stems
@@ -40,8 +41,7 @@ def lay_channels_last(model: VideoModel) -> None:
         if isinstance(module, nn.Conv3d) and module.weight[0, 0].numel() > 1:
             module.to(memory_format=torch.channels_last_3d)
     fold_stems(model.backbone)
-    if model.encode is batch_reduction:
-        model.encode = batch_reduction_by_groups
+    model.encode = partial(model.encode, together=True)
 
 
 def compile_parts(model: VideoModel) -> None:

@@ -27,12 +27,14 @@ def _advice(cfg: CfgNode, device: torch.device) -> str:
         free, total = torch.cuda.mem_get_info(device)
         peak = torch.cuda.max_memory_allocated(device)
         had = f" Peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f}, {free / 2**30:.1f} free."
-    clips, ways = plan.videos * plan.clips, []
+    ways = []
     if cfg.VIDEO.STRATEGY == "batch_reduction" and plan.clips > 1:
         ways.append(
             f"VIDEO.STRATEGY multi_iteration (activations of {plan.videos} clips at a time instead "
-            f"of {clips}, same gradients, a third more time)"
+            f"of {plan.videos * plan.clips}, same gradients, up to a third more time)"
         )
+    if (at_once := cfg.VIDEO.CLIPS_AT_ONCE) > 1:
+        ways.append(f"VIDEO.CLIPS_AT_ONCE below {at_once} (same gradients, somewhat more time)")
     if plan.videos > 1:
         ways.append(
             f"SOLVER.ACCUM_ITERS {2 * plan.passes} (half as many videos at a time; batch-norm "

@@ -11,6 +11,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from cmvl.config import batch_plan
+from cmvl.encode import iterations
 from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.model import VideoModel, build_model
@@ -80,27 +81,37 @@ def measure(cfg: CfgNode) -> Net:
     )
 
 
-def passes_of_backbone(cfg: CfgNode) -> int:
-    """In forward passes: a backward is two, scan 2 of multi-iteration one forward more."""
+def passes_of_backbone(cfg: CfgNode) -> float:
+    """In forward passes of all clips: a backward is two, scan 2 of multi-iteration most of one."""
     if cfg.MODEL.FREEZE_BACKBONE:
         return 1
-    return 4 if cfg.VIDEO.STRATEGY == "multi_iteration" else 3
+    return 3 + _run_again(cfg)
+
+
+def _run_again(cfg: CfgNode) -> float:
+    """The share of a video's clips that scan 2 takes once more."""
+    N = cfg.VIDEO.NUM_CLIPS
+    return 1 - _iterations(cfg)[-1] / N
+
+
+def _iterations(cfg: CfgNode) -> list[int]:
+    """Clips of a video in each forward pass of the backbone."""
+    N, multi = cfg.VIDEO.NUM_CLIPS, cfg.VIDEO.STRATEGY == "multi_iteration"
+    return iterations(N, cfg.VIDEO.CLIPS_AT_ONCE if multi else N)
 
 
 def statistics(cfg: CfgNode, model: VideoModel) -> Statistics:
     """Batch reduction: a norm serves the N groups of a pass in one call. Multi-iteration calls the
-    backbone for every clip, and again in scan 2; the memory sees all clips at once in both.
+    backbone for every iteration, all but the last one twice; the memory sees all clips at once.
     """
     if not cfg.BN.SYNC:
         return Statistics(0, 0, 0, 0)
     train_mode(model)
-    N, multi = cfg.VIDEO.NUM_CLIPS, cfg.VIDEO.STRATEGY == "multi_iteration"
-    groups = N if cfg.BN.CLIPWISE else 1
+    groups, calls = cfg.VIDEO.NUM_CLIPS if cfg.BN.CLIPWISE else 1, len(_iterations(cfg))
     backbone, memory = _synchronised(model.backbone, groups), _synchronised(model.memory, groups)
-    calls, scans = (N, 2) if multi else (1, 1)
     return Statistics(
-        gathers=scans * calls * len(backbone) + len(memory),
-        gathered=2 * (scans * sum(backbone) + sum(memory)),
+        gathers=(2 * calls - 1) * len(backbone) + len(memory),
+        gathered=round(2 * ((1 + _run_again(cfg)) * sum(backbone) + sum(memory))),
         reduces=calls * len(backbone) + len(memory),
         reduced=2 * (sum(backbone) + sum(memory)),
     )
