@@ -1,6 +1,9 @@
 """The benchmark of a training step on tiny nets; its peer is the same net, where it is there."""
 
 import math
+import os
+import signal
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +12,17 @@ from cmvl.benchmarks import step, train
 from cmvl.benchmarks.apart import StepApart
 from cmvl.benchmarks.memory import memory_table
 from cmvl.benchmarks.step import Cost, StepHere, Work, cost_of, our_step, peer, peers_step
-from cmvl.benchmarks.train import OURS, WAYS, as_text, step_table, where_time_goes
+from cmvl.benchmarks.train import (
+    OURS,
+    USUAL,
+    WAYS,
+    as_text,
+    refuse_impossible,
+    step_of,
+    step_table,
+    where_time_goes,
+)
+from cmvl.utils.errors import ConfigError, LaunchError
 
 TINY = (
     *("NUM_GPUS", "0", "RESNET.WIDTH_PER_GROUP", "8", "DATA.TRAIN_CROP_SIZE", "32"),
@@ -17,6 +30,7 @@ TINY = (
 )
 WORK = Work("configs/K400/SLOW_8x8_CM.yaml", TINY, 2, 2)
 MIB = {"batch_reduction": 30.0, "multi_iteration": 10.0}
+TOLD = [name for name in OURS if name in USUAL]
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +42,7 @@ def at_the_root(monkeypatch, request):
 class Here:
     """As `StepApart`, without a process for each."""
 
-    def __init__(self, make, work, changes):
+    def __init__(self, make, work, changes, environment):
         self.step, self.mib = make(work, changes), MIB[work.cfg(changes).VIDEO.STRATEGY]
 
     def take(self):
@@ -42,7 +56,7 @@ def test_table(monkeypatch):
     monkeypatch.setattr(train, "StepApart", Here)
     ways = ["float32", "bfloat16+channels_last"]
     rows = step_table(WORK, ways, repeats=1, flops=lambda cfg: 1e9)
-    assert [(row["way"], row["cell"]) for row in rows] == [(w, c) for w in ways for c in OURS]
+    assert [(row["way"], row["cell"]) for row in rows] == [(w, c) for w in ways for c in TOLD]
     assert [row["MiB"] for row in rows] == [30.0, 30.0, 10.0] * 2
     assert rows[0]["ratio"] == rows[3]["ratio"] == 1
     for row in rows:
@@ -69,6 +83,42 @@ def test_a_step_in_a_process_of_its_own():
         assert first.seconds > 0 and second.seconds > 0 and apart.mib > 0
 
 
+def killed(work, changes):
+    """A step that ends as one that asked for too much."""
+    return partial(os.kill, os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_step_says_what_to_do():
+    with StepApart(killed, WORK) as step, pytest.raises(LaunchError, match="fewer --cells"):
+        step.take()
+
+
+def huge_pages(work, changes):
+    """A "step" whose making fails, with the setting that its process has."""
+    raise LookupError(os.environ["THP_MEM_ALLOC_ENABLE"])
+
+
+def test_a_way_is_an_environment_too(monkeypatch):
+    """Given to its process alone."""
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")
+    monkeypatch.setattr(train, "our_step", huge_pages)
+    for way, setting in {"configured": "1", "small pages": "0"}.items():
+        with pytest.raises(LookupError, match=setting):
+            step_of(WORK, way, "memory")
+        assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+
+
+def test_small_pages_need_a_process_apart(monkeypatch):
+    ways = ["configured", "small pages"]
+    refuse_impossible(WORK, ways)
+    with pytest.raises(ConfigError, match="start the command with THP_MEM_ALLOC_ENABLE=0"):
+        refuse_impossible(WORK, ways, profiled=True)
+    monkeypatch.setattr(Work, "device", torch.device("cuda"))
+    refuse_impossible(WORK, ways[:1], profiled=True)
+    with pytest.raises(ConfigError, match="NUM_GPUS 0"):
+        refuse_impossible(WORK, ways)
+
+
 def test_memory_of_a_step_in_this_process(monkeypatch):
     """The tensors' peak of the last step, above those that were there."""
     given = {"memory_allocated": lambda _: 2**30, "reset_peak_memory_stats": lambda _: None}
@@ -80,12 +130,12 @@ def test_memory_of_a_step_in_this_process(monkeypatch):
 
 
 def test_cells_are_what_they_are_called():
-    cfgs = {name: WORK.cfg(changes) for name, changes in OURS.items()}
-    assert [cfg.MEMORY.INTERACTION for cfg in cfgs.values()] == [
-        *("NoMemory", "AssociativeMemory", "AssociativeMemory")
-    ]
-    assert [cfg.VIDEO.STRATEGY for cfg in cfgs.values()] == [
-        *("batch_reduction", "batch_reduction", "multi_iteration")
+    cfgs = [WORK.cfg(changes) for changes in OURS.values()]
+    assert [(c.MEMORY.INTERACTION, c.VIDEO.STRATEGY, c.VIDEO.CLIPS_AT_ONCE) for c in cfgs] == [
+        ("NoMemory", "batch_reduction", 1),
+        ("AssociativeMemory", "batch_reduction", 1),
+        ("AssociativeMemory", "multi_iteration", 1),
+        ("AssociativeMemory", "multi_iteration", 2),
     ]
 
 
@@ -93,7 +143,7 @@ def test_ways_are_what_they_are_called():
     for name, changes in WAYS.items():
         model = WORK.cfg(changes).MODEL
         assert model.COMPILE == ("compile" in name)
-        assert name == "configured" or (
+        assert name in ("configured", "small pages") or (
             (model.MEMORY_FORMAT == "channels_last") == ("channels_last" in name)
         )
 
@@ -136,8 +186,8 @@ def test_peak_of_a_process_of_its_own():
     """Two measurements do not see each other's peak."""
     work = Work(WORK.file, (*TINY, "DATA.TRAIN_CROP_SIZE", "64"), 2, 2)
     table = memory_table(work.file, work.opts, [8, 1], videos=2)
-    assert list(table) == ["batch_reduction", "multi_iteration"]
-    assert table["batch_reduction"][8] > table["batch_reduction"][1] > 0
+    assert list(table) == ["batch reduction", "multi-iteration", "2 clips at once"]
+    assert table["batch reduction"][8] > table["batch reduction"][1] > 0
 
 
 def test_where_time_goes():

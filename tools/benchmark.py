@@ -18,7 +18,15 @@ from cmvl.benchmarks.data import FILES, JOBS, SIZES, Selection, as_lines, data_t
 from cmvl.benchmarks.memory import memory_table
 from cmvl.benchmarks.scale import measured
 from cmvl.benchmarks.step import Work
-from cmvl.benchmarks.train import CELLS, WAYS, as_text, step_table, where_time_goes
+from cmvl.benchmarks.train import (
+    CELLS,
+    USUAL,
+    WAYS,
+    as_text,
+    refuse_impossible,
+    step_table,
+    where_time_goes,
+)
 from cmvl.benchmarks.views import view_seconds
 from cmvl.report.flops import count
 from cmvl.utils.errors import run_tool
@@ -34,7 +42,7 @@ def main() -> None:
     train.add_argument("--videos", type=int, default=2, help="videos of the step")
     train.add_argument("--clips", type=int, default=2, metavar="N")
     train.add_argument("--repeats", type=int, default=3, help="of every step; the least counts")
-    train.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
+    train.add_argument("--cells", nargs="+", default=USUAL, choices=CELLS)
     train.add_argument("--ways", nargs="+", default=["configured"], choices=WAYS)
     train.add_argument("--profile", action="store_true", help="show where the time goes")
     test = with_config(subjects, "test", "a video's test in all its views")
@@ -81,6 +89,7 @@ def show_data(args: argparse.Namespace) -> None:
 
 def show_train(args: argparse.Namespace) -> None:
     work = Work(args.cfg, tuple(args.opts), args.videos, args.clips)
+    refuse_impossible(work, args.ways, args.profile)
     print(as_text(step_table(work, args.ways, args.repeats, forward_flops, args.cells)), flush=True)
     if args.profile:
         for way in args.ways:
@@ -122,8 +131,8 @@ def show_scale(args: argparse.Namespace) -> None:
 def show_memory(args: argparse.Namespace) -> None:
     table = memory_table(args.cfg, args.opts, args.clips, args.videos)
     print(f"{'peak of a step, MiB':22}" + "".join(f"{f'N = {N}':>10}" for N in args.clips))
-    for strategy, peaks in table.items():
-        print(f"{strategy:22}" + "".join(f"{peaks[N]:10.0f}" for N in args.clips))
+    for name, peaks in table.items():
+        print(f"{name:22}" + "".join(f"{peaks[N]:10.0f}" for N in args.clips))
 
 
 if __name__ == "__main__":

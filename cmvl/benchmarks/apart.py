@@ -1,27 +1,46 @@
 """A step in a process of its own, as a run has: what others leave of a heap decides its cost."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 
 import torch
 
 from cmvl.benchmarks.step import Cost, Step, Work, cost_of, our_step
 from cmvl.utils.environment import peak_memory
+from cmvl.utils.errors import LaunchError
 
 _held: list[tuple[Step, torch.device, float]] = []  # in its process; GiB: the peak without it
 
 
 class StepApart:
-    """A context, at whose end the process ends; on a CPU the step is of one thread."""
+    """A context, at whose end the process ends; on a CPU the step is of one thread.
 
-    def __init__(self, make: Callable[..., Step], work: Work, changes: Sequence[str] = ()):
+    `environment`: variables of the process that differ from this one's.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Step],
+        work: Work,
+        changes: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ):
         self._process = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-        self._process.submit(_hold, make, work, changes).result()
+        with _environment(environment or {}):  # a process has it from its start
+            self._process.submit(_hold, make, work, changes).result()
         self.mib = 0.0  # that the steps so far have added to the built model
 
     def take(self) -> Cost:
-        cost, self.mib = self._process.submit(_take).result()
+        try:
+            cost, self.mib = self._process.submit(_take).result()
+        except BrokenExecutor as error:
+            raise LaunchError(
+                "the process of a step was killed, most likely for want of memory: all rows are "
+                "there at once, so choose fewer --cells or --ways, or lower --videos"
+            ) from error
         return cost
 
     def __enter__(self) -> "StepApart":
@@ -36,6 +55,18 @@ def added_mib(work: Work, changes: Sequence[str] = ()) -> float:
     with StepApart(our_step, work, changes) as step:
         step.take()
         return step.mib
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name in changes:
+            os.environ.pop(name)
+        os.environ.update(before)
 
 
 def _hold(make: Callable[..., Step], work: Work, changes: Sequence[str]) -> None:

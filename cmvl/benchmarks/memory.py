@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from cmvl.benchmarks.apart import added_mib
-from cmvl.benchmarks.step import Work
-from cmvl.encode import ENCODINGS
+from cmvl.benchmarks.step import STRATEGIES, Work
 
 
 def memory_table(
@@ -12,9 +11,6 @@ def memory_table(
 ) -> dict[str, dict[int, float]]:
     """MiB that a step of `videos` x N clips adds, by strategy and N."""
     return {
-        strategy: {
-            N: added_mib(Work(file, tuple(opts), videos, N), ("VIDEO.STRATEGY", strategy))
-            for N in clips
-        }
-        for strategy in ENCODINGS
+        name: {N: added_mib(Work(file, tuple(opts), videos, N), changes) for N in clips}
+        for name, changes in STRATEGIES.items()
     }

@@ -19,6 +19,12 @@ from cmvl.utils.environment import peak_memory
 
 Step = Callable[[], None]
 MEAN, STD = 0.45, 0.225
+MULTI = ("VIDEO.STRATEGY", "multi_iteration")
+STRATEGIES = {  # what is changed in the config
+    "batch reduction": (),
+    "multi-iteration": MULTI,
+    "2 clips at once": (*MULTI, "VIDEO.CLIPS_AT_ONCE", "2"),
+}
 
 
 @dataclass(frozen=True, order=True)

@@ -10,22 +10,35 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from cmvl.benchmarks.apart import StepApart
-from cmvl.benchmarks.step import Cost, StepHere, Work, cost_of, our_step, peers_step, precision_of
+from cmvl.benchmarks.step import (
+    STRATEGIES,
+    Cost,
+    StepHere,
+    Work,
+    cost_of,
+    our_step,
+    peers_step,
+    precision_of,
+)
 from cmvl.engine.precision import allow_tf32
+from cmvl.utils.errors import ConfigError
 
 BARE, MEMORY, PEER = "no memory", "memory", "pytorchvideo"
 OURS = {  # what is changed in the config
     BARE: ("MEMORY.INTERACTION", "NoMemory"),
-    MEMORY: (),
-    "memory, multi-iteration": ("VIDEO.STRATEGY", "multi_iteration"),
+    MEMORY: STRATEGIES["batch reduction"],
+    "memory, multi-iteration": STRATEGIES["multi-iteration"],
+    "memory, 2 clips at once": STRATEGIES["2 clips at once"],
 }
 CELLS = (*OURS, PEER)
+USUAL = tuple(name for name in CELLS if "at once" not in name)  # 2 of 2 are batch reduction
 Key = tuple[str, str]  # way and cell
 HALF, TF32 = ("TRAIN.PRECISION", "bfloat16"), ("TRAIN.PRECISION", "float32", "MODEL.TF32", "True")
 PLAIN, LAST = (("MODEL.MEMORY_FORMAT", name) for name in ("contiguous", "channels_last"))
 COMPILED = ("MODEL.COMPILE", "True")
 WAYS = {  # of computing
     "configured": (),
+    "small pages": (),  # see ENVIRONMENTS
     "float32": ("TRAIN.PRECISION", "float32", "MODEL.TF32", "False", *PLAIN),
     "tf32": TF32 + PLAIN,
     "tf32+channels_last": TF32 + LAST,
@@ -34,6 +47,7 @@ WAYS = {  # of computing
     "bfloat16+compile": HALF + PLAIN + COMPILED,
     "bfloat16+channels_last+compile": HALF + LAST + COMPILED,
 }
+ENVIRONMENTS = {"small pages": {"THP_MEM_ALLOC_ENABLE": "0"}}  # of a row's process
 WIDE = 100  # characters of a kernel's name
 WARM_UP = 1  # steps that do not count; the first compiles
 MATRIX = {"cpu": 1024, "cuda": 8192}  # side of those that measure the ceiling
@@ -45,7 +59,7 @@ def step_table(
     ways: Sequence[str],
     repeats: int,
     flops: Callable[[CfgNode], float],
-    cells: Sequence[str] = CELLS,
+    cells: Sequence[str] = USUAL,
 ) -> list[dict]:
     """Rows: way, cell, milliseconds a clip, the kernel's share of them, that against the way's
     first row, clips a second, TFLOP/s of the model's forward and backward, their share of what
@@ -94,8 +108,22 @@ def _costs(work: Work, keys: Sequence[Key], repeats: int) -> dict[Key, tuple[Cos
 
 def step_of(work: Work, way: str, name: str) -> StepApart | StepHere:
     make = our_step if name in OURS else peers_step
-    held = StepHere if work.device.type == "cuda" else StepApart
-    return held(make, work, changes_of(way, name))
+    if work.device.type == "cuda":
+        return StepHere(make, work, changes_of(way, name))
+    return StepApart(make, work, changes_of(way, name), ENVIRONMENTS.get(way, {}))
+
+
+def refuse_impossible(work: Work, ways: Sequence[str], profiled: bool = False) -> None:
+    """Ways that need a process of their own, where the step has none."""
+    for way in (way for way in ways if way in ENVIRONMENTS):
+        if work.device.type == "cuda":
+            raise ConfigError(f"--ways {way!r} is for CPUs: add --opts NUM_GPUS 0, or leave it out")
+        if profiled:
+            given = " ".join(f"{name}={value}" for name, value in ENVIRONMENTS[way].items())
+            raise ConfigError(
+                f"--profile looks at this process, which --ways {way!r} cannot change any more: "
+                f"leave it out and start the command with {given}"
+            )
 
 
 def changes_of(way: str, name: str) -> tuple[str, ...]:
