@@ -78,10 +78,14 @@ def test_dump_loads_again(tmp_path):
         ("", ["VIDEO.STRATEGY", "both"], "it can be batch_reduction | multi_iteration"),
         (
             "BN: {CLIPWISE: False}",
-            ["VIDEO.STRATEGY", "multi_iteration"],
-            "BN.CLIPWISE False wants all clips of a video in one pass",
+            ["VIDEO.STRATEGY", "multi_iteration", "VIDEO.NUM_CLIPS", "5"],
+            "BN.CLIPWISE False wants all 5 clips of a video in one pass",
         ),
-        ("", ["VIDEO.CLIPS_AT_ONCE", "2"], "VIDEO.CLIPS_AT_ONCE 2 is for VIDEO.STRATEGY multi_it"),
+        (
+            "VIDEO: {NUM_CLIPS: 5}",
+            ["VIDEO.CLIPS_AT_ONCE", "2"],
+            "VIDEO.CLIPS_AT_ONCE 2 is for VIDEO.STRATEGY multi_iteration",
+        ),
         ("", ["SOLVER.WARMUP_EPOCHS", "500.0"], "longer than SOLVER.MAX_EPOCH 196"),
         ("", ["SOLVER.MOMENTUM", "0.0"], "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0"),
         (
@@ -155,6 +159,20 @@ def test_batch_plan_says_how_it_came_about():
         "2 videos x 5 clips x 4 processes x 2 passes = 16 videos a step, batch reduction: "
         "round(64 / 5 / 4 / 2) videos, learning rate x 16/64"
     )
+
+
+@pytest.mark.parametrize(
+    ("at_once", "told"), [(1, "multi-iteration: 64"), (3, "by 3 clips: 64"), (9, "by 5 clips: 64")]
+)
+def test_batch_plan_says_how_many_clips_are_taken_at_once(at_once, told):
+    opts = f"VIDEO.STRATEGY multi_iteration VIDEO.NUM_CLIPS 5 VIDEO.CLIPS_AT_ONCE {at_once}"
+    assert told in str(batch_plan(load_cfg(None, opts.split())))
+
+
+@pytest.mark.parametrize("change", ["VIDEO.STRATEGY batch_reduction", "BN.CLIPWISE False"])
+def test_all_clips_at_once_suit_everything(change):
+    """So a config that has them so takes either as a single override."""
+    load_cfg(ROOT / "configs/AVA/SLOWFAST_4x16_V22_CM.yaml", change.split())
 
 
 def test_every_key_is_read_somewhere():

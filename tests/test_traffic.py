@@ -49,7 +49,7 @@ def heard(monkeypatch):
     ["", MULTI, "MEMORY.NORM batch_each", "MEMORY.NORM batch_all", "BN.CLIPWISE False"]
     + ["BN.FROZEN True", "MODEL.FREEZE_BACKBONE True"]
     + [f"{MULTI} MODEL.FREEZE_BACKBONE True", "BN.SYNC False"]
-    + [f"{MULTI} VIDEO.CLIPS_AT_ONCE {k}" for k in (2, 3)],
+    + [f"{MULTI} VIDEO.CLIPS_AT_ONCE {k}" for k in (2, "3 BN.CLIPWISE False")],
 )
 def test_norms_say_what_is_counted(opts, heard):
     cfg = load_cfg(CM, [*TINY.split(), *opts.split()])

@@ -42,9 +42,11 @@ def batch_plan(cfg: CfgNode, ranks: int = 1) -> BatchPlan:
     videos = max(1, round(exact))
     total = videos * shares
     strategy = "multi-iteration" if multi else "batch reduction"
+    if multi and 1 < (at_once := min(N, cfg.VIDEO.CLIPS_AT_ONCE)):
+        strategy += f" by {at_once} clips"
     share = f"{B}" if multi else f"{B} / {N}"
     share += f" / {ranks}" * (ranks > 1) + f" / {passes}" * (passes > 1)
-    taken = "" if videos == exact else "round"
+    share = share if videos == exact else f"round({share})"
     scale = f"learning rate x {total}/{B}" if total != B else "learning rate unscaled"
-    reason = f"{strategy}: {taken}({share}) videos, {scale}"
+    reason = f"{strategy}: {share} videos, {scale}"
     return BatchPlan(videos, N, ranks, passes, total / B, reason)

@@ -114,15 +114,16 @@ def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
 
 def _strategy(cfg: CfgNode) -> Iterator[str]:
     multi, at_once = cfg.VIDEO.STRATEGY == "multi_iteration", cfg.VIDEO.CLIPS_AT_ONCE
-    if multi and not cfg.BN.CLIPWISE:
+    N = cfg.VIDEO.NUM_CLIPS
+    if multi and not cfg.BN.CLIPWISE and at_once < N:
         yield (
-            "BN.CLIPWISE False wants all clips of a video in one pass, and VIDEO.STRATEGY "
-            f"multi_iteration has {at_once} in each: set BN.CLIPWISE True, or batch_reduction"
+            f"BN.CLIPWISE False wants all {N} clips of a video in one pass, and VIDEO.STRATEGY "
+            f"multi_iteration has {at_once}: set VIDEO.CLIPS_AT_ONCE {N}, or BN.CLIPWISE True"
         )
-    if not multi and at_once != 1:
+    if not multi and 1 != at_once < N:
         yield (
             f"VIDEO.CLIPS_AT_ONCE {at_once} is for VIDEO.STRATEGY multi_iteration; batch_reduction "
-            "holds all clips at once: set it to 1, or the other strategy"
+            f"holds all {N} clips at once: set it to 1, or the other strategy"
         )
 
 
