@@ -52,6 +52,25 @@ def test_differences_of_pairs(cell, other, said, ahead):
     assert sum(value > 0 for value in found) == ahead
 
 
+@pytest.mark.parametrize(
+    ("cell", "other", "said"),
+    [
+        ("init_normal", "cm", "is ahead of N(0, 0.01) by {} points in every seed"),
+        ("independent", "independent_layer", "five of six seeds, by {}, `batch_all`"),
+        ("independent", "independent_all", "`batch_all` in four, by {}."),
+        ("shuffled", "shuffled_ungrouped", "lose {} to all clips together"),
+        ("shuffled", "shuffled_layer", "ahead of the batch norm by {}, level in one"),
+        ("shuffled", "shuffled_all", "`batch_all` gains nothing ({})"),
+        ("independent", "independent_ungrouped", "in every seed and by {} points"),
+        ("independent_layer", "independent_ungrouped_layer", "layer norm in the memory by {}."),
+    ],
+)
+def test_differences_of_six_pairs(cell, other, said):
+    found = differences(other, cell)
+    assert len(found) == 6
+    assert said.format(as_text(found)) in TEXT
+
+
 def at_the_end(errors):
     """The last validation's error; the training error's mean over the last five epochs."""
     if errors == "val":
