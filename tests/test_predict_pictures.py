@@ -170,7 +170,6 @@ def test_places(folder, tmp_path):
     for job, why in (
         (Job(mp4=tmp_path / "x.mp4"), "one file for 2 videos; name a folder"),
         (Job(html=tmp_path / "x.html"), "one file for 2 videos; name a folder"),
-        (Job(html=tmp_path, window=2), "leave --window out"),
         (Job(csv=tmp_path), "is a folder; name a file"),
         (Job(topk=0), "--topk is 0"),
         (Job(mp4=folder), "would overwrite .*a, b.mp4"),

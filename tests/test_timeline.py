@@ -1,18 +1,27 @@
 """Windows along a long video: laid out by hand, scored as videos of their own, made into events."""
 
+import base64
 import csv
+import dataclasses
 import json
+import re
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from browser import assert_loads, needs_browser
 from trained_nets import write_checkpoint
 
+from cmvl.config import load_cfg
 from cmvl.data.dataset import cut_clips
 from cmvl.data.decode import VideoInfo, open_video, probe
 from cmvl.inference import score_views
+from cmvl.report import timeline_page as report_page
 from cmvl.report.predict_job import Job, run_job
 from cmvl.report.timeline import Event, Timeline, TimelinePredictor, lay_out
+from cmvl.report.timeline_page import write_timeline_page
 from cmvl.report.trained import load_trained
 from cmvl.report.videos import Failure, Source
 from cmvl.utils.errors import UserError
@@ -110,6 +119,76 @@ def test_files_of_windows(folder, tmp_path):
     assert [float(row["score"]) for row in rows] == [e["score"] for e in video["events"]]
     assert f"0:05.0  {float(rows[-1]['score']):.3f}" in results[0]
     assert probe(job.mp4 / "long.mp4").frames == 150
+
+
+def timeline_page(rows, path, source, threshold=0.5, several=False):
+    """A page of these scores, how many pictures it has, its coloured blocks in percent."""
+    trained = SimpleNamespace(cfg=load_cfg(None, []), path="net.pyth")
+    result, film = made(rows, several), probe(source)
+    info = dataclasses.replace(result.info, width=film.width, height=film.height)
+    result = dataclasses.replace(result, source=Source(str(source)), info=info)
+    write_timeline_page(path, trained, result, threshold)
+    html = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"left:([\d.]+)%;width:([\d.]+)%", html)
+    return html, html.count("data:image/jpeg"), [tuple(map(float, block)) for block in blocks]
+
+
+def test_page_of_events(folder, tmp_path):
+    rows = [[0.9, 0.1, 0], [0.7, 0.3, 0], [0.4, 0.5, 0.1], [0.1, 0.1, 0.8]]
+    path, video = tmp_path / "pages/p.html", folder / "long.mp4"
+    html, pictures, blocks = timeline_page(rows, path, video)
+    assert "3 events: runs of windows in which a class is the best and scores 0.5 or" in html
+    assert pictures == 3
+    assert blocks == [(0, 50), (70, 30), (50, 20)]  # of 5 s; a for 2.5, then "2", then b
+    assert html.index(">a</div>") < html.index(">2</div>") < html.index(">b</div>")
+    assert "0:02.5 – 0:03.5</span><br>0.50 b" in html
+    html, pictures, blocks = timeline_page(rows, path, video, threshold=0.95)
+    assert "No window scores 0.95 or more" in html and (pictures, blocks) == (0, [])
+    assert "Over time" in html
+
+
+def test_page_shows_the_frame_in_the_middle_of_an_event(tmp_path):
+    """Of 5 s, whose halves have a colour each."""
+    red, blue = ([np.full((48, 64, 3), rgb, np.uint8)] * 25 for rgb in ((220, 0, 0), (0, 0, 220)))
+    write_video(tmp_path / "v.mp4", np.stack(red + blue), fps=10)
+    rows = [[0.9, 0.1, 0], [0.9, 0.1, 0], [0.1, 0.9, 0], [0.1, 0.9, 0]]
+    html, _, blocks = timeline_page(rows, tmp_path / "p.html", tmp_path / "v.mp4")
+    assert blocks == [(0, 50), (50, 50)]
+    seen = [
+        cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        for data in re.findall(r'data:image/jpeg;base64,([^"]+)', html)
+    ]
+    assert [picture.shape for picture in seen] == [(150, 200, 3)] * 2
+    assert [int(picture.mean(axis=(0, 1)).argmax()) for picture in seen] == [2, 0]  # BGR
+
+
+def test_page_of_very_many_events(folder, tmp_path, monkeypatch):
+    """The best are pictured, all stand in their lane; classes beyond the lanes are named."""
+    monkeypatch.setattr(report_page, "SHOWN", 2)
+    monkeypatch.setattr(report_page, "LANES", 1)
+    rows = [[0.9, 0, 0], [0, 0.6, 0], [0.8, 0, 0], [0, 0.7, 0]]
+    html, pictures, blocks = timeline_page(rows, tmp_path / "p.html", folder / "long.mp4")
+    assert "4 events" in html and "The 2 best are pictured." in html and pictures == 2
+    assert len(blocks) == 2 and "in less of the video: b" in html
+    both = [[0.9, 0.8, 0], [0.2, 0.9, 0]]
+    _, pictures, _ = timeline_page(both, tmp_path / "p.html", folder / "long.mp4", several=True)
+    assert pictures == 2
+
+
+def test_pages_of_windows(folder, tmp_path):
+    """By the tool: each video has its own, one that cannot be read has none."""
+    trained = load_trained(folder / "net.pyth")
+    sources = [Source(str(folder / "long.mp4")), Source(str(folder / "gone.mp4"))]
+    job = Job(window=2, threshold=0.1, html=tmp_path / "pages")
+    results = list(run_job(trained, sources, job))
+    assert isinstance(results[1], Failure)
+    assert [page.name for page in job.html.iterdir()] == ["long.html"]
+
+
+@needs_browser
+def test_a_browser_loads_the_page_of_windows(folder, tmp_path):
+    html, *_ = timeline_page([[0.9, 0.1, 0]], tmp_path / "p.html", folder / "long.mp4")
+    assert_loads(html, tmp_path)
 
 
 def test_mistakes(folder):

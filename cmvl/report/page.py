@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+COLOURS = ("#3d85c6", "#e08a2e", "#4fa35f", "#cc4b4b", "#8d68b8")  # of classes
+OTHER = "#9aa3ad"
 # The browser itself is told to load nothing from anywhere.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE = """
@@ -36,6 +38,8 @@ th, td { padding: 4px 14px 4px 0; text-align: left; vertical-align: top;
 th { color: var(--soft); font-weight: 600; white-space: nowrap; overflow-wrap: normal; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 .up { color: #24804a; } .down { color: #c03a30; }
+.bar { height: 12px; border-radius: 3px; background: #eceff3; overflow: hidden; }
+.bar i { display: block; height: 100%; border-radius: 3px; }
 img { max-width: 100%; height: auto; display: block; }
 figure { margin: 8px 0 14px; } figcaption { font-size: 13px; color: var(--soft); }
 pre { background: #f3f5f7; border-radius: 6px; padding: 10px 12px; font-size: 12.5px;
@@ -123,26 +127,38 @@ def drawing(figure: Figure, caption: str) -> Markup:
     """A figure, as sharp as the screen."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
-    return _picture("image/svg+xml", file.getvalue(), caption)
+    return _figure(_image("image/svg+xml", file.getvalue(), caption), caption)
+
+
+def bar(score: float, colour: str) -> Markup:
+    """`score` of 0 to 1."""
+    width = 100 * min(max(float(score), 0), 1)
+    return Markup(f'<div class="bar"><i style="width:{width:.1f}%;background:{colour}"></i></div>')
 
 
 def photo(picture: NDArray[np.uint8], caption: str, quality: int = 82) -> Markup:
     """An RGB picture (height, width, 3)."""
+    return _figure(image(picture, caption, quality), caption)
+
+
+def image(picture: NDArray[np.uint8], about: str, quality: int = 85) -> Markup:
+    """`photo` without a caption."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return _picture("image/jpeg", data.tobytes(), caption)
+    return _image("image/jpeg", data.tobytes(), about)
 
 
 def png(file: Path, caption: str) -> Markup:
     """A picture that lies beside the page."""
-    return _picture("image/png", file.read_bytes(), caption)
+    return _figure(_image("image/png", file.read_bytes(), caption), caption)
 
 
-def _picture(kind: str, data: bytes, caption: str) -> Markup:
+def _figure(picture: Markup, caption: str) -> Markup:
+    return Markup(f"<figure>{picture}<figcaption>{text(caption)}</figcaption></figure>")
+
+
+def _image(kind: str, data: bytes, about: str) -> Markup:
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return Markup(
-        f'<figure><img src="{source}" alt="{html.escape(caption)}">'
-        f"<figcaption>{text(caption)}</figcaption></figure>"
-    )
+    return Markup(f'<img src="{source}" alt="{html.escape(about)}">')
 
 
 def _row(tag: str, cells: Sequence[Any], numeric: Sequence[bool]) -> str:

@@ -23,6 +23,7 @@ from cmvl.report.predictions import (
     write_videos,
 )
 from cmvl.report.timeline import TimelinePredictor
+from cmvl.report.timeline_page import write_timeline_page
 from cmvl.report.trained import Trained
 from cmvl.report.video_page import write_video_page
 from cmvl.report.videos import Failure, Places, Source, read_videos
@@ -85,8 +86,6 @@ def check_places(job: Job, sources: Sequence[Source]) -> Places:
     """Before any work: raises UserError for what cannot be written."""
     if job.topk < 1:
         raise UserError(f"--topk is {job.topk}; it must be 1 or more")
-    if job.html and job.window:
-        raise UserError("--html shows one video as a whole; leave --window out, or take --mp4")
     for place, suffix in ((job.mp4, ".mp4"), (job.html, ".html")):
         if place and place.suffix == suffix and len(sources) > 1:
             raise UserError(
@@ -132,6 +131,9 @@ def _timelines(
     for source in sources:
         try:
             result = predictor(source)
+            if job.html:
+                place = places.of(source, job.html, ".html")
+                write_timeline_page(place, trained, result, job.threshold)
         except VideoError as error:
             yield Failure(source, str(error))
             continue

@@ -72,20 +72,33 @@ class Timeline:
     def events(self, threshold: float) -> list[Event]:
         """Runs of windows in which a class is the best (or, of several, one) and scores
         `threshold` or more; by their start."""
-        wanted = self.scores >= threshold
-        if not self.several:
-            tops = np.array([rank(row)[0] for row in self.scores])
-            wanted &= np.arange(self.scores.shape[1]) == tops[:, None]
+        wanted = self._wanted(threshold)
         found = np.flatnonzero(wanted.any(axis=0))
         events = [event for c in found for event in self._runs(c, wanted[:, c])]
         return sorted(events, key=lambda event: (event.start, -event.score))
+
+    def longest(self, threshold: float) -> list[int]:
+        """All classes: first those with events, the longest together first; then by score."""
+        lengths = self.shares[:, 1] - self.shares[:, 0]
+        seconds = lengths @ self._wanted(threshold)
+        return np.lexsort([-self.scores.max(axis=0), -seconds]).tolist()
+
+    def name(self, c: int) -> str:
+        return self.class_names[c] or str(c)
+
+    def _wanted(self, threshold: float) -> NDArray[np.bool_]:
+        """(W, K): the windows that make a class's events."""
+        wanted = self.scores >= threshold
+        if self.several:
+            return wanted
+        tops = np.array([rank(row)[0] for row in self.scores])
+        return wanted & (np.arange(self.scores.shape[1]) == tops[:, None])
 
     def _runs(self, c: int, wanted: NDArray[np.bool_]) -> Iterator[Event]:
         edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(int), [0]])))
         for a, b in zip(edges[::2], edges[1::2], strict=True):
             start, end = self.shares[a, 0], self.shares[b - 1, 1]
-            name = self.class_names[c] or str(c)
-            yield Event(name, float(start), float(end), float(self.scores[a:b, c].mean()))
+            yield Event(self.name(c), float(start), float(end), float(self.scores[a:b, c].mean()))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from cmvl.report.explain import PathwayMemory
 from cmvl.report.predict import VideoPrediction
+from cmvl.report.timeline import Timeline
 
 CHANNELS = 12  # of a pathway
+CROWD = 100  # windows of which not each is marked
 INK, SOFT = "#1f2933", "#667080"
 
 
@@ -34,6 +36,24 @@ def draw_curves(result: VideoPrediction, classes: Sequence[int], colours: Sequen
     figure.axes[0].set_ylabel("score")
     lines = figure.axes[0].get_legend_handles_labels()
     figure.legend(*lines, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def draw_timeline(
+    result: Timeline, classes: Sequence[int], colours: Sequence[str], threshold: float
+) -> Figure:
+    """Window scores of some classes over time, and the score from which they are events."""
+    figure = Figure(figsize=(9.6, 3.3), layout="constrained")
+    axes = figure.subplots()
+    middles = result.times.mean(axis=1)
+    marker = "o-" if len(middles) <= CROWD else "-"
+    for c, colour in zip(classes, colours, strict=False):
+        scores = result.scores[:, c]
+        axes.plot(middles, scores, marker, color=colour, label=result.name(c), markersize=4)
+    axes.axhline(threshold, color=SOFT, linewidth=0.8, linestyle="--")
+    axes.set(xlabel="seconds", ylabel="score", ylim=(-0.03, 1.03), xlim=(0, result.seconds))
+    _plain(axes)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 

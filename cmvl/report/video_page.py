@@ -1,6 +1,5 @@
 """One video on one page: its clips, what each says alone and with the memory, and why."""
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,18 @@ import numpy as np
 
 from cmvl.evaluation.results import rank
 from cmvl.report.explain import PathwayMemory
-from cmvl.report.page import Markup, drawing, join, page, paragraph, text
+from cmvl.report.page import (
+    COLOURS,
+    OTHER,
+    Markup,
+    bar,
+    drawing,
+    image,
+    join,
+    page,
+    paragraph,
+    text,
+)
 from cmvl.report.predict import Scores, VideoPrediction
 from cmvl.report.predictions import clock
 from cmvl.report.trained import Trained
@@ -18,13 +28,9 @@ from cmvl.report.videos import Footage
 
 SHOWN = 5  # classes by name
 FRAMES = 4  # of a clip, in the filmstrip
-COLOURS = ("#3d85c6", "#e08a2e", "#4fa35f", "#cc4b4b", "#8d68b8")
-OTHER = "#9aa3ad"
 STYLE = Markup("""<style>
 .bars { display: grid; grid-template-columns: minmax(90px, max-content) 1fr 52px; gap: 5px 12px;
         align-items: center; max-width: 620px; }
-.bar { height: 12px; border-radius: 3px; background: #eceff3; overflow: hidden; }
-.bar i { display: block; height: 100%; border-radius: 3px; }
 .strip { display: grid; gap: 14px 9px;
          grid-template-columns: repeat(auto-fill, minmax(86px, 1fr)); }
 .clip { min-width: 0; max-width: 130px; font-size: 12px; line-height: 1.35; }
@@ -73,7 +79,7 @@ def _prediction(result: VideoPrediction, colours: dict[int, str]) -> Markup:
     rows = [
         join(
             Markup("<div>"), _name(result, c), Markup("</div>"),
-            _bar(result.scores[c], colours[c]), Markup("<div>"), f"{result.scores[c]:.3f}",
+            bar(result.scores[c], colours[c]), Markup("<div>"), f"{result.scores[c]:.3f}",
             Markup("</div>"),
         )
         for c in colours
@@ -91,11 +97,6 @@ def _prediction(result: VideoPrediction, colours: dict[int, str]) -> Markup:
             soft=True,
         ),
     )
-
-
-def _bar(score: float, colour: str) -> Markup:
-    width = 100 * min(max(float(score), 0), 1)
-    return Markup(f'<div class="bar"><i style="width:{width:.1f}%;background:{colour}"></i></div>')
 
 
 def _clips(footage: Footage, result: VideoPrediction, colours: dict[int, str]) -> Markup:
@@ -145,7 +146,7 @@ def _verdict(
         Markup(f'</div><div class="name" title="{text(name)}">'),
         name,
         Markup("</div>"),
-        _bar(scores[c], colours.get(c, OTHER)),
+        bar(scores[c], colours.get(c, OTHER)),
     )
 
 
@@ -154,11 +155,7 @@ def _filmstrip(footage: Footage, n: int) -> Markup:
     T = clip.shape[1]
     chosen = np.unique(np.linspace(0, T - 1, min(T, FRAMES)).round().astype(int))
     frames = [cv2.resize(clip[:, t].permute(1, 2, 0).numpy(), (112, 112)) for t in chosen]
-    _, data = cv2.imencode(
-        ".jpg", np.concatenate(frames)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]
-    )
-    source = base64.b64encode(data.tobytes()).decode()
-    return Markup(f'<img alt="clip {n + 1}" src="data:image/jpeg;base64,{source}">')
+    return image(np.concatenate(frames), f"clip {n + 1}")
 
 
 def _curves(result: VideoPrediction, classes: Sequence[int]) -> Markup:
