@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cmvl.config import check_training, load_cfg
+from cmvl.config import batch_plan, check_training, load_cfg
 from cmvl.data import DATASETS
 from cmvl.model import build_model
+from cmvl.report.activations import IN_BFLOAT16
 from cmvl.report.ledger import read_ledger
+from cmvl.report.traffic import measure
 from cmvl.tasks import find_task
 
 ROOT = Path(__file__).parent.parent
@@ -143,6 +145,16 @@ def test_an_ablation_changes_what_its_name_says(path):
         said.discard(CLIP)  # its base has N = 5 already
     assert changed == said
     assert len(path.read_text().splitlines()) <= 9
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if "GiB" in p.read_text()], ids=name_of)
+def test_memory_of_the_clips_that_are_taken_at_once(path):
+    """On one of eight GPUs."""
+    cfg = load_cfg(path)
+    net, videos = measure(cfg), batch_plan(cfg, 8).videos
+    (said,) = re.findall(r"about (\d+) GiB of activations in bfloat16", path.read_text())
+    held = IN_BFLOAT16 * videos * net.at_once * net.activations / 2**30
+    assert float(said) == pytest.approx(held, abs=0.6)
 
 
 def test_ledger_and_configs_agree():

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cmvl.report.activations import IN_BFLOAT16
 from cmvl.report.ledger import read_ledger
 from cmvl.report.machine import Machine
 from cmvl.report.marks import MARK, fill
-from cmvl.report.scaling import Scaling
+from cmvl.report.scaling import Scaling, memory_table
 from cmvl.report.traffic import measure
 
 ROOT = Path(__file__).parent.parent
@@ -84,17 +85,19 @@ def test_tables_of_a_config(tool):
     page = PAGE.read_text()
     words = ["--cfg", CM, "--machines", "1", "--within", "30", "--opts", "VIDEO.NUM_CLIPS", "1"]
     loader = ["--used", "0.25", "--single", "0.02", "--raw-single", "0.06"]
-    data, traffic = (cells(t)[0] for t in tool(*words, *loader).strip().split("\n\n"))
+    data, traffic, memory = (cells(t)[0] for t in tool(*words, *loader).strip().split("\n\n"))
+    assert memory[:2] == [CM, "8 x 1"]  # N = 1 of a budget of 64
     assert data[0] == traffic[0] == CM and data[1] == "1" and traffic[1] == "8"
     more = ["--used", "0.5", "--single", "0.04", "--raw-single", "0.03", "--latency", "1e-4"]
     words += [*more, "--within", "60", "--size", "0.53"]
-    data2, traffic2 = (cells(t)[0] for t in tool(*words).strip().split("\n\n"))
+    data2, traffic2, memory2 = (cells(t)[0] for t in tool(*words).strip().split("\n\n"))
     # Twice as fast: twice the videos; cores by their CPU seconds as well, bytes by the size.
     moved = [float(b) / float(a) for a, b in zip(data[2:], data2[2:], strict=True)]
     assert moved == pytest.approx([2, 2, 4, 1, 1], rel=0.01)
     # Computing and gradients halve; waits for norms double.
     moved = [float(b) / float(a) for a, b in zip(traffic[3:6], traffic2[3:6], strict=True)]
     assert moved == pytest.approx([0.5, 0.5, 2], rel=0.03)
+    assert memory2 == memory
     assert PAGE.read_text() == page
 
 
@@ -105,6 +108,30 @@ def test_a_page_of_ones_own(tool, tmp_path):
     rows = {row[0]: row[-1] for row in cells(page.read_text()) if len(row) > 2}
     assert rows["`--farther`"] == "5" and rows["`--size`"] == "2.12" and rows["`--used`"] == "0.08"
     assert rows["K400"] == f"{254_404 * 2.12 / 1024:.0f}"
+
+
+def test_memory_by_hand():
+    """2 videos of 5 clips; weights, their gradients and momentum."""
+    net = measure(LEDGER.cfg("K400/SLOW_8x8_CM"))
+    (row,) = cells(memory_table({"cm": net}))
+    clip = net.activations / 2**20
+    assert row[:3] == ["cm", "2 x 5", f"{clip:.0f}"]
+    assert float(row[3]) == pytest.approx(10 * clip / 1024, abs=0.06)
+    assert float(row[4]) == pytest.approx(5.2 * clip / 1024, abs=0.06)
+    assert float(row[5]) == pytest.approx(3 * 4 * 36.66e6 / 2**30, abs=0.06)
+
+
+@pytest.mark.parametrize(("config", "place"), [("SLOWFAST_8x8", 0), ("SLOW_8x8", 1)])
+def test_memory_is_what_a_gpu_took(config, place):
+    """40 clips and the gradients, of the nets without memory, in MiB of docs/benchmarks.md."""
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    net = measure(LEDGER.cfg(f"K400/{config}"))
+    clips, gradients = 40 * net.activations / 2**20, 4 * net.parameters / 2**20
+    for way, share, rel in (("tf32", 1, 1e-3), ("bfloat16", IN_BFLOAT16, 0.025)):
+        row = re.findall(rf"^\| {way} no memory \|.*$", text, re.M)[place]
+        took = int(row.split("|")[-2])
+        assert share * clips + gradients == pytest.approx(took, rel=rel), way
+    assert f"{clips + gradients:,.0f}" in PAGE.read_text()
 
 
 def test_the_loaders_times_are_those_of_the_benchmarks():
@@ -138,7 +165,7 @@ def test_the_share_of_peak_is_that_of_the_benchmarks():
 def test_the_page_shows_the_arithmetic():
     text = PAGE.read_text()
     keys = [key for _, key, _ in MARK.findall(text)]
-    assert sorted(keys) == ["assumptions", "data", "disk", "files", "time", "traffic"]
+    assert sorted(keys) == ["assumptions", "data", "disk", "files", "memory", "time", "traffic"]
     quick = {key: SCALING.table(key) for key in keys if key != "time"}
     for table in ("2a", "fig5"):  # all of them take a minute
         assert "| " + " | ".join(SCALING.time_of(LEDGER.tables[table])) + " |" in text

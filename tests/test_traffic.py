@@ -10,6 +10,7 @@ from cmvl.engine.fast import build_fast
 from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.layers import batchnorm, grouped_norm
 from cmvl.model import build_model
+from cmvl.report.activations import kept_bytes
 from cmvl.report.machine import Machine
 from cmvl.report.traffic import Net, Statistics, measure, passes_of_backbone, statistics, step
 from cmvl.tasks import find_task
@@ -20,7 +21,7 @@ TINY = (
     "RESNET.DEPTH 18 RESNET.WIDTH_PER_GROUP 8 DATA.NUM_FRAMES 8 DATA.TRAIN_CROP_SIZE 32 "
     "VIDEO.NUM_CLIPS 3"
 )
-MULTI = "VIDEO.STRATEGY multi_iteration"
+MULTI, AT_ONCE = "VIDEO.STRATEGY multi_iteration", "VIDEO.CLIPS_AT_ONCE"
 # 100 TFLOP/s reached; 200 GB/s within, 20 GB/s between; 10 us within, 40 us between.
 MACHINE = Machine(tflops=400, used=0.25, within=200, between=20, latency=1e-5, farther=4)
 
@@ -49,7 +50,7 @@ def heard(monkeypatch):
     ["", MULTI, "MEMORY.NORM batch_each", "MEMORY.NORM batch_all", "BN.CLIPWISE False"]
     + ["BN.FROZEN True", "MODEL.FREEZE_BACKBONE True"]
     + [f"{MULTI} MODEL.FREEZE_BACKBONE True", "BN.SYNC False"]
-    + [f"{MULTI} VIDEO.CLIPS_AT_ONCE {k}" for k in (2, "3 BN.CLIPWISE False")],
+    + [f"{MULTI} {AT_ONCE} {k}" for k in (2, "3 BN.CLIPWISE False")],
 )
 def test_norms_say_what_is_counted(opts, heard):
     cfg = load_cfg(CM, [*TINY.split(), *opts.split()])
@@ -74,7 +75,7 @@ def net(opts="", **fields):
     """10 GFLOPs a clip, 5 million gradients, 3 gathers and 2 reduces."""
     cfg = load_cfg(CM, opts.split())
     said = Statistics(gathers=3, gathered=1000, reduces=2, reduced=800)
-    usual = Net(cfg, 5, 10e9, 3e9, 6_000_000, 5_000_000, 0, said)
+    usual = Net(cfg, 5, 10e9, 3e9, 6_000_000, 5_000_000, 0, said, 100 * 2**20)
     return dataclasses.replace(usual, **fields)
 
 
@@ -114,9 +115,32 @@ def test_multi_iteration_takes_as_many_videos_as_the_budget():
 @pytest.mark.parametrize(("at_once", "passes"), [(1, 3.8), (2, 3.6), (3, 3.4), (5, 3), (9, 3)])
 def test_passes_of_the_backbone(at_once, passes):
     """Of five clips the last iteration's are not run again: 1, 2 of 1 + 2 + 2, 3 of 2 + 3, all."""
-    opts = [*MULTI.split(), "VIDEO.CLIPS_AT_ONCE", str(at_once)]
+    opts = [*MULTI.split(), AT_ONCE, str(at_once)]
     assert passes_of_backbone(load_cfg(CM, opts)) == pytest.approx(passes)
     assert passes_of_backbone(load_cfg(CM)) == 3
+
+
+@pytest.mark.parametrize(("opts", "clips"), [("", 5), (MULTI, 1), (f"{MULTI} {AT_ONCE} 3", 3)])
+def test_clips_that_are_held_together(opts, clips):
+    assert net(opts).at_once == clips
+
+
+def test_kept_bytes_by_hand():
+    """A convolution keeps its input, a ReLU its output; weights are there anyway."""
+    with torch.device("meta"):
+        f = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 1, bias=False), torch.nn.ReLU())
+        assert kept_bytes(f, torch.zeros(1, 3, 2, 4, 4)) == 4 * (3 + 4) * 2 * 4 * 4
+
+
+@pytest.mark.parametrize("name", ["SlowFast", "I3D NONLOCAL.LOCATION [[],[0],[],[]]", "R2Plus1D"])
+def test_kept_bytes_need_no_values(name):
+    """Counted on shapes alone, but for small sums, as on a CPU."""
+    opts = f"{TINY} RESNET.STAGE_BLOCKS [1,1,1,1] MODEL.BACKBONE {name}".split()
+    cfg = load_cfg(None, [o for o in opts if o not in ("RESNET.DEPTH", "18")])
+    backbone = build_model(cfg, find_task(cfg.TASK).head).backbone.train()
+    clip = torch.zeros(1, 3, 8, 32, 32, dtype=torch.uint8)
+    found = measure(cfg).activations
+    assert found == pytest.approx(kept_bytes(backbone, clip), rel=0.02)
 
 
 def test_norms_of_slowfast_50():

@@ -12,7 +12,7 @@ from cmvl.config import load_cfg
 from cmvl.report.ledger import read_ledger
 from cmvl.report.machine import Machine, option
 from cmvl.report.marks import fill_file
-from cmvl.report.scaling import MACHINES, Scaling, data_table, traffic_table
+from cmvl.report.scaling import MACHINES, Scaling, data_table, memory_table, traffic_table
 from cmvl.report.traffic import measure
 from cmvl.utils.errors import run_tool
 
@@ -38,7 +38,8 @@ def main() -> None:
     if args.cfg:
         opts = [*args.opts, "TORCHVISION.WEIGHTS", ""]  # shapes suffice
         nets = {file: measure(load_cfg(file, opts)) for file in args.cfg}
-        print(data_table(nets, machine), traffic_table(nets, machine, args.machines), sep="\n\n")
+        traffic = traffic_table(nets, machine, args.machines)
+        print(data_table(nets, machine), traffic, memory_table(nets), sep="\n\n")
         return
     fill_file(args.page, Scaling(read_ledger(ROOT / "configs" / "paper.yaml"), machine).table)
     print(args.page)

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cmvl.config import batch_plan
+from cmvl.report.activations import IN_BFLOAT16
 from cmvl.report.ledger import Ledger, Table
+from cmvl.report.machine import GPUS as OF_MACHINE
 from cmvl.report.machine import Machine
 from cmvl.report.marks import markdown
 from cmvl.report.traffic import Net, measure, step
@@ -22,6 +25,12 @@ NETS = (
     *("K400/SLOWFAST_8x8_CM", "K400/SLOWFAST_8x8_R101_NL_CM"),
 )
 MULTI_ITERATION = "ablations/table2e_slow_multiiteration"
+HELD = (
+    *NETS,
+    *("CHARADES/SLOWFAST_16x8_CM", "CHARADES/SLOWFAST_16x8_R101_NL_CM"),
+    *("SSV1/SLOWFAST_8x8_CM", "SSV1/SLOWFAST_8x8_R101_NL_CM"),
+    *("AVA/I3D_32x2_NL_V21_CM", "AVA/SLOWFAST_4x16_V22_CM", "AVA/SLOWFAST_8x8_R101_V22_CM"),
+)
 MACHINES = (1, 8)  # of 8 GPUs
 GPUS = (1, 8, 64)
 
@@ -51,6 +60,21 @@ def traffic_table(nets: Mapping[str, Net], machine: Machine, machines: Sequence[
     return markdown(head.split(","), rows)
 
 
+def memory_table(nets: Mapping[str, Net]) -> str:
+    """Of a step on one of 8 GPUs: activations of the clips that are held together."""
+    rows = []
+    for name, net in nets.items():
+        videos = batch_plan(net.cfg, OF_MACHINE).videos
+        clip = net.activations / 2**20
+        held = videos * net.at_once * clip / 1024
+        # Weights, gradients and momentum; the gradients are of those that learn.
+        weights = 4 * (net.parameters + 2 * net.learning) / 2**30
+        numbers = [f"{clip:.0f}", f"{held:.1f}", f"{IN_BFLOAT16 * held:.1f}", f"{weights:.1f}"]
+        rows.append([name, f"{videos} x {net.at_once}", *numbers])
+    head = "config,clips at once,MiB a clip,GiB in float32,GiB in bfloat16,GiB of weights"
+    return markdown(head.split(","), rows)
+
+
 @dataclass(frozen=True)
 class Scaling:
     """The tables of docs/scaling.md, by key; `known` keeps what is counted."""
@@ -65,6 +89,7 @@ class Scaling:
             "data": self.data,
             "disk": self.disk,
             "traffic": self.traffic,
+            "memory": self.memory,
             "files": self.files,
             "time": self.time,
         }[key]()
@@ -78,6 +103,9 @@ class Scaling:
 
     def traffic(self) -> str:
         return traffic_table(self._nets((*NETS, MULTI_ITERATION)), self.machine, MACHINES)
+
+    def memory(self) -> str:
+        return memory_table(self._nets(HELD))
 
     def disk(self) -> str:
         """Of the prepared training and test videos."""

@@ -15,6 +15,7 @@ from cmvl.encode import iterations
 from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.model import VideoModel, build_model
+from cmvl.report.activations import kept_bytes
 from cmvl.report.flops import count
 from cmvl.report.machine import GPUS, Machine
 from cmvl.tasks import find_task
@@ -61,6 +62,12 @@ class Net:
     learning: int  # of them, those with a gradient
     buffers: int
     statistics: Statistics  # of one forward and backward pass, no matter of how many videos
+    activations: int  # bytes of a clip in float32, at the training crop
+
+    @property
+    def at_once(self) -> int:
+        """Clips of a video whose activations are held together."""
+        return _iterations(self.cfg)[-1]
 
 
 def measure(cfg: CfgNode) -> Net:
@@ -78,7 +85,16 @@ def measure(cfg: CfgNode) -> Net:
         learning=_elements(p for p in model.parameters() if p.requires_grad),
         buffers=_elements(model.buffers()),
         statistics=statistics(cfg, model),
+        activations=_activations(cfg, model),
     )
+
+
+def _activations(cfg: CfgNode, model: VideoModel) -> int:
+    """Of the backbone; the memory works on its last maps alone."""
+    train_mode(model)
+    side = cfg.DATA.TRAIN_CROP_SIZE
+    clip = torch.zeros(1, 3, cfg.DATA.NUM_FRAMES, side, side, dtype=torch.uint8, device="meta")
+    return kept_bytes(model.backbone, clip)
 
 
 def passes_of_backbone(cfg: CfgNode) -> float:
