@@ -61,14 +61,24 @@ def test_differences_of_pairs(cell, other, said, ahead):
         ("shuffled", "shuffled_ungrouped", "lose {} to all clips together"),
         ("shuffled", "shuffled_layer", "ahead of the batch norm by {}, level in one"),
         ("shuffled", "shuffled_all", "`batch_all` gains nothing ({})"),
-        ("independent", "independent_ungrouped", "in every seed and by {} points"),
-        ("independent_layer", "independent_ungrouped_layer", "layer norm in the memory by {}."),
+        ("independent", "independent_ungrouped", "by far: {} points in Slow-only"),
+        ("i3d_independent", "i3d_ungrouped", "{} in I3D,"),
+        ("r2plus1d_independent", "r2plus1d_ungrouped", "{} in R(2+1)D,"),
+        ("slowfast_independent", "slowfast_ungrouped", "{} in SlowFast, in all 24 pairs"),
+        ("independent_layer", "independent_ungrouped_layer", "Slow-only's memory {}."),
     ],
 )
 def test_differences_of_six_pairs(cell, other, said):
     found = differences(other, cell)
     assert len(found) == 6
     assert said.format(as_text(found)) in TEXT
+
+
+def test_all_clips_together_are_ahead_of_groups_in_all_24_pairs():
+    found = differences("independent_ungrouped", "independent")
+    for net in ("i3d", "r2plus1d", "slowfast"):
+        found += differences(f"{net}_ungrouped", f"{net}_independent")
+    assert len(found) == 24 and min(found) > 0
 
 
 def at_the_end(errors):
