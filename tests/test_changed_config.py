@@ -87,6 +87,7 @@ def test_a_run_that_goes_on_otherwise_says_so(again):
     [
         ("", ""),
         ("OUTPUT_DIR elsewhere NUM_GPUS 8 DATA_LOADER.NUM_WORKERS 1 TEST.ENABLE False", ""),
+        ("VIDEO.CLIPS_AT_ONCE 2", ""),  # the gradients are the same
         ("MEMORY.INIT zero RESNET.ZERO_INIT_FINAL_BN False", ""),  # those weights have gone
         ("TRAIN.INIT_FROM a.pyth", "TRAIN.INIT_FROM '' -> a.pyth"),
         ("SOLVER.MAX_EPOCH 7 RNG_SEED 3", "RNG_SEED 0 -> 3, SOLVER.MAX_EPOCH 196 -> 7"),
