@@ -10,9 +10,8 @@ import torch
 from cmvl.config import batch_plan, check_training, load_cfg
 from cmvl.data import DATASETS
 from cmvl.model import build_model
-from cmvl.report.activations import IN_BFLOAT16
+from cmvl.report.activations import IN_BFLOAT16, activations
 from cmvl.report.ledger import read_ledger
-from cmvl.report.traffic import measure
 from cmvl.tasks import find_task
 
 ROOT = Path(__file__).parent.parent
@@ -151,9 +150,9 @@ def test_an_ablation_changes_what_its_name_says(path):
 def test_memory_of_the_clips_that_are_taken_at_once(path):
     """On one of eight GPUs."""
     cfg = load_cfg(path)
-    net, videos = measure(cfg), batch_plan(cfg, 8).videos
+    plan = batch_plan(cfg, 8)
     (said,) = re.findall(r"about (\d+) GiB of activations in bfloat16", path.read_text())
-    held = IN_BFLOAT16 * videos * net.at_once * net.activations / 2**30
+    held = IN_BFLOAT16 * plan.videos * plan.at_once * activations(cfg) / 2**30
     assert float(said) == pytest.approx(held, abs=0.6)
 
 

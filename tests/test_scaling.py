@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cmvl.report.activations import IN_BFLOAT16
+from cmvl.report.activations import IN_BFLOAT16, activations
 from cmvl.report.ledger import read_ledger
 from cmvl.report.machine import Machine
 from cmvl.report.marks import MARK, fill
@@ -114,7 +114,7 @@ def test_memory_by_hand():
     """2 videos of 5 clips; weights, their gradients and momentum."""
     net = measure(LEDGER.cfg("K400/SLOW_8x8_CM"))
     (row,) = cells(memory_table({"cm": net}))
-    clip = net.activations / 2**20
+    clip = activations(net.cfg) / 2**20
     assert row[:3] == ["cm", "2 x 5", f"{clip:.0f}"]
     assert float(row[3]) == pytest.approx(10 * clip / 1024, abs=0.06)
     assert float(row[4]) == pytest.approx(5.2 * clip / 1024, abs=0.06)
@@ -126,7 +126,7 @@ def test_memory_is_what_a_gpu_took(config, place):
     """40 clips and the gradients, of the nets without memory, in MiB of docs/benchmarks.md."""
     text = (ROOT / "docs" / "benchmarks.md").read_text()
     net = measure(LEDGER.cfg(f"K400/{config}"))
-    clips, gradients = 40 * net.activations / 2**20, 4 * net.parameters / 2**20
+    clips, gradients = 40 * activations(net.cfg) / 2**20, 4 * net.parameters / 2**20
     for way, share, rel in (("tf32", 1, 1e-3), ("bfloat16", IN_BFLOAT16, 0.025)):
         row = re.findall(rf"^\| {way} no memory \|.*$", text, re.M)[place]
         took = int(row.split("|")[-2])

@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from cmvl.config import get_cfg, load_cfg
+from cmvl.config import batch_plan, get_cfg, load_cfg
 from cmvl.engine.fast import build_fast
 from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.layers import batchnorm, grouped_norm
 from cmvl.model import build_model
-from cmvl.report.activations import kept_bytes
+from cmvl.report.activations import activations, kept_bytes
 from cmvl.report.machine import Machine
 from cmvl.report.traffic import Net, Statistics, measure, passes_of_backbone, statistics, step
 from cmvl.tasks import find_task
@@ -75,7 +75,7 @@ def net(opts="", **fields):
     """10 GFLOPs a clip, 5 million gradients, 3 gathers and 2 reduces."""
     cfg = load_cfg(CM, opts.split())
     said = Statistics(gathers=3, gathered=1000, reduces=2, reduced=800)
-    usual = Net(cfg, 5, 10e9, 3e9, 6_000_000, 5_000_000, 0, said, 100 * 2**20)
+    usual = Net(cfg, 5, 10e9, 3e9, 6_000_000, 5_000_000, 0, said)
     return dataclasses.replace(usual, **fields)
 
 
@@ -122,7 +122,7 @@ def test_passes_of_the_backbone(at_once, passes):
 
 @pytest.mark.parametrize(("opts", "clips"), [("", 5), (MULTI, 1), (f"{MULTI} {AT_ONCE} 3", 3)])
 def test_clips_that_are_held_together(opts, clips):
-    assert net(opts).at_once == clips
+    assert batch_plan(load_cfg(CM, opts.split())).at_once == clips
 
 
 def test_kept_bytes_by_hand():
@@ -139,8 +139,7 @@ def test_kept_bytes_need_no_values(name):
     cfg = load_cfg(None, [o for o in opts if o not in ("RESNET.DEPTH", "18")])
     backbone = build_model(cfg, find_task(cfg.TASK).head).backbone.train()
     clip = torch.zeros(1, 3, 8, 32, 32, dtype=torch.uint8)
-    found = measure(cfg).activations
-    assert found == pytest.approx(kept_bytes(backbone, clip), rel=0.02)
+    assert activations(cfg) == pytest.approx(kept_bytes(backbone, clip), rel=0.02)
 
 
 def test_norms_of_slowfast_50():

@@ -11,6 +11,7 @@ class BatchPlan:
 
     videos: int
     clips: int  # N of each video
+    at_once: int  # of them, those whose activations are held together
     ranks: int
     passes: int
     lr_scale: float  # linear scaling rule: independent videos against the budget B
@@ -42,11 +43,12 @@ def batch_plan(cfg: CfgNode, ranks: int = 1) -> BatchPlan:
     videos = max(1, round(exact))
     total = videos * shares
     strategy = "multi-iteration" if multi else "batch reduction"
-    if multi and 1 < (at_once := min(N, cfg.VIDEO.CLIPS_AT_ONCE)):
+    at_once = min(N, cfg.VIDEO.CLIPS_AT_ONCE) if multi else N
+    if multi and at_once > 1:
         strategy += f" by {at_once} clips"
     share = f"{B}" if multi else f"{B} / {N}"
     share += f" / {ranks}" * (ranks > 1) + f" / {passes}" * (passes > 1)
     share = share if videos == exact else f"round({share})"
     scale = f"learning rate x {total}/{B}" if total != B else "learning rate unscaled"
     reason = f"{strategy}: {share} videos, {scale}"
-    return BatchPlan(videos, N, ranks, passes, total / B, reason)
+    return BatchPlan(videos, N, at_once, ranks, passes, total / B, reason)

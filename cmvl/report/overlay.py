@@ -23,7 +23,7 @@ from cmvl.report.film import (
     font,
     write_film,
 )
-from cmvl.report.predict import Scores, VideoPrediction
+from cmvl.report.predict import Scores, VideoPrediction, called
 from cmvl.report.timeline import Timeline, halfway
 
 SIDE = 640  # pixels that a panel is wide at least
@@ -139,7 +139,7 @@ class Panel:
         letters, number = font(round(12 * unit)), 34 * unit
         for i, c in enumerate(rank(scores)[:SHOWN].tolist()):
             y = (28 + 24 * i) * unit
-            name = fit(self.overlay.names[c] or str(c), letters, width - number)
+            name = fit(called(self.overlay.names, c), letters, width - number)
             pen.text((x, y), name, INK, letters)
             pen.text((x + width, y), f"{scores[c]:.2f}", INK, letters, anchor="ra")
             y += 16 * unit

@@ -30,9 +30,14 @@ Scores = NDArray[np.float64]
 Named = list[tuple[str, float]]
 
 
+def called(names: Sequence[str], c: int) -> str:
+    """The name of class c, or its number."""
+    return names[c] or str(c)
+
+
 def best(scores: Scores, names: Sequence[str], k: int) -> Named:
-    """(name, score) of the k best classes; one without a name is called by its number."""
-    return [(names[c] or str(c), float(scores[c])) for c in rank(scores)[:k]]
+    """(name, score) of the k best classes."""
+    return [(called(names, c), float(scores[c])) for c in rank(scores)[:k]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class VideoPrediction:
 
     def top(self, k: int = 5) -> Named:
         return best(self.scores, self.class_names, k)
+
+    def name(self, c: int) -> str:
+        return called(self.class_names, c)
 
 
 class VideoPredictor:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cmvl.config import batch_plan
-from cmvl.report.activations import IN_BFLOAT16
+from cmvl.report.activations import IN_BFLOAT16, activations
 from cmvl.report.ledger import Ledger, Table
 from cmvl.report.machine import GPUS as OF_MACHINE
 from cmvl.report.machine import Machine
@@ -64,13 +64,12 @@ def memory_table(nets: Mapping[str, Net]) -> str:
     """Of a step on one of 8 GPUs: activations of the clips that are held together."""
     rows = []
     for name, net in nets.items():
-        videos = batch_plan(net.cfg, OF_MACHINE).videos
-        clip = net.activations / 2**20
-        held = videos * net.at_once * clip / 1024
+        plan, clip = batch_plan(net.cfg, OF_MACHINE), activations(net.cfg) / 2**20
+        held = plan.videos * plan.at_once * clip / 1024
         # Weights, gradients and momentum; the gradients are of those that learn.
         weights = 4 * (net.parameters + 2 * net.learning) / 2**30
         numbers = [f"{clip:.0f}", f"{held:.1f}", f"{IN_BFLOAT16 * held:.1f}", f"{weights:.1f}"]
-        rows.append([name, f"{videos} x {net.at_once}", *numbers])
+        rows.append([name, f"{plan.videos} x {plan.at_once}", *numbers])
     head = "config,clips at once,MiB a clip,GiB in float32,GiB in bfloat16,GiB of weights"
     return markdown(head.split(","), rows)
 

@@ -23,7 +23,7 @@ from cmvl.data.transforms import EvalTransform
 from cmvl.evaluation.results import rank
 from cmvl.evaluation.views import checked, ensemble
 from cmvl.inference import encode_views
-from cmvl.report.predict import Named, Scores, VideoPredictor, best
+from cmvl.report.predict import Named, Scores, VideoPredictor, best, called
 from cmvl.report.trained import Trained
 from cmvl.report.videos import Source
 from cmvl.utils.errors import UserError
@@ -84,7 +84,7 @@ class Timeline:
         return np.lexsort([-self.scores.max(axis=0), -seconds]).tolist()
 
     def name(self, c: int) -> str:
-        return self.class_names[c] or str(c)
+        return called(self.class_names, c)
 
     def _wanted(self, threshold: float) -> NDArray[np.bool_]:
         """(W, K): the windows that make a class's events."""

@@ -8,11 +8,12 @@ import numpy as np
 
 from cmvl.data.frames import Frame
 from cmvl.data.stream import open_stream
-from cmvl.report.page import COLOURS, OTHER, Markup, bar, drawing, image, join, page, paragraph
+from cmvl.report.page import COLOURS, OTHER, Markup, bar, drawing, image, join, paragraph
 from cmvl.report.predictions import clock
 from cmvl.report.timeline import Event, Timeline
 from cmvl.report.trained import Trained
 from cmvl.report.video_figures import draw_timeline
+from cmvl.report.video_page import write_page
 
 LANES = 12  # classes that have a line of their own
 SHOWN = 60  # events that have a picture
@@ -35,29 +36,20 @@ STYLE = Markup("""<style>
 
 def write_timeline_page(path: Path, trained: Trained, result: Timeline, threshold: float) -> None:
     """Self-contained. The video is read once more, for the pictures. Raises VideoError."""
-    cfg, info, windows = trained.cfg, result.info, len(result.times)
-    lead = (
-        f"{clock(result.seconds)}, {info.frames} frames of {info.width} x {info.height} at "
-        f"{info.fps:.4g} a second · {windows} window{'s' * (windows > 1)} of "
-        f"{np.diff(result.times[0])[0]:.4g} s · {cfg.MODEL.BACKBONE}, {cfg.MEMORY.INTERACTION}, "
-        f"{cfg.MEMORY.INFUSION} · {trained.path}"
-    )
-    classes = result.longest(threshold)
+    classes, events = result.longest(threshold), result.events(threshold)
     colours = {result.name(c): colour for c, colour in zip(classes, COLOURS, strict=False)}
-    events = result.events(threshold)
-    shown = sorted(sorted(events, key=lambda e: -e.score)[:SHOWN], key=lambda e: e.start)
-    pictures = _pictures(result, shown, cfg.DATA.TARGET_FPS)
-    cards = [_card(event, colours, pictures[event]) for event in shown]
+    content = [STYLE, _said(events, threshold, result.several)]
+    if events:
+        content.append(_lanes(result, classes, events, colours))
+        content.append(_cards(result, events, colours, trained.cfg.DATA.TARGET_FPS))
     figure = draw_timeline(result, classes[: len(COLOURS)], COLOURS, threshold)
-    content = [_said(events, threshold, result.several), _lanes(result, classes, events, colours)]
-    content += [Markup('<div class="events">'), *cards, Markup("</div>")]
     sections = [
-        ("Events", join(STYLE, *(content if events else content[:1]))),
+        ("Events", join(*content)),
         ("Over time", drawing(figure, "Scores of the windows by the middle of their time.")),
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    document = page(Path(result.source.path).name, lead, sections)
-    path.write_text(document, encoding="utf-8", errors="replace")
+    count, seconds = len(result.times), np.diff(result.times[0])[0]
+    windows = f" · {count} window{'s' * (count > 1)} of {seconds:.4g} s"
+    write_page(path, trained, result, sections, windows)
 
 
 def _said(events: Sequence[Event], threshold: float, several: bool) -> Markup:
@@ -99,6 +91,16 @@ def _block(event: Event, seconds: float, colour: str) -> Markup:
     )
 
 
+def _cards(
+    result: Timeline, events: Sequence[Event], colours: Mapping[str, str], fps: float
+) -> Markup:
+    """The best scored, by their start."""
+    shown = sorted(sorted(events, key=lambda e: -e.score)[:SHOWN], key=lambda e: e.start)
+    pictures = _pictures(result, shown, fps)
+    cards = [_card(e, colours, p) for e, p in zip(shown, pictures, strict=True)]
+    return join(Markup('<div class="events">'), *cards, Markup("</div>"))
+
+
 def _card(event: Event, colours: Mapping[str, str], picture: Frame) -> Markup:
     return join(
         Markup('<div class="event">'),
@@ -116,7 +118,7 @@ def _span(event: Event) -> str:
     return f"{clock(event.start)} – {clock(event.end)}"
 
 
-def _pictures(result: Timeline, events: Sequence[Event], fps: float) -> dict[Event, Frame]:
+def _pictures(result: Timeline, events: Sequence[Event], fps: float) -> list[Frame]:
     """The frame in the middle of each. `fps` is that of a folder of pictures."""
     info = result.info
     middles = [(event.start + event.end) / 2 * info.fps for event in events]
@@ -128,4 +130,4 @@ def _pictures(result: Timeline, events: Sequence[Event], fps: float) -> dict[Eve
             k: cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
             for k, frame in video.frames(set(wanted))
         }
-    return {event: small[k] for event, k in zip(events, wanted, strict=True)}
+    return [small[k] for k in wanted]

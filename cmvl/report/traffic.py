@@ -15,7 +15,6 @@ from cmvl.encode import iterations
 from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.model import VideoModel, build_model
-from cmvl.report.activations import kept_bytes
 from cmvl.report.flops import count
 from cmvl.report.machine import GPUS, Machine
 from cmvl.tasks import find_task
@@ -62,12 +61,6 @@ class Net:
     learning: int  # of them, those with a gradient
     buffers: int
     statistics: Statistics  # of one forward and backward pass, no matter of how many videos
-    activations: int  # bytes of a clip in float32, at the training crop
-
-    @property
-    def at_once(self) -> int:
-        """Clips of a video whose activations are held together."""
-        return _iterations(self.cfg)[-1]
 
 
 def measure(cfg: CfgNode) -> Net:
@@ -85,16 +78,7 @@ def measure(cfg: CfgNode) -> Net:
         learning=_elements(p for p in model.parameters() if p.requires_grad),
         buffers=_elements(model.buffers()),
         statistics=statistics(cfg, model),
-        activations=_activations(cfg, model),
     )
-
-
-def _activations(cfg: CfgNode, model: VideoModel) -> int:
-    """Of the backbone; the memory works on its last maps alone."""
-    train_mode(model)
-    side = cfg.DATA.TRAIN_CROP_SIZE
-    clip = torch.zeros(1, 3, cfg.DATA.NUM_FRAMES, side, side, dtype=torch.uint8, device="meta")
-    return kept_bytes(model.backbone, clip)
 
 
 def passes_of_backbone(cfg: CfgNode) -> float:
@@ -106,14 +90,14 @@ def passes_of_backbone(cfg: CfgNode) -> float:
 
 def _run_again(cfg: CfgNode) -> float:
     """The share of a video's clips that scan 2 takes once more."""
-    N = cfg.VIDEO.NUM_CLIPS
-    return 1 - _iterations(cfg)[-1] / N
+    plan = batch_plan(cfg)
+    return 1 - plan.at_once / plan.clips
 
 
 def _iterations(cfg: CfgNode) -> list[int]:
     """Clips of a video in each forward pass of the backbone."""
-    N, multi = cfg.VIDEO.NUM_CLIPS, cfg.VIDEO.STRATEGY == "multi_iteration"
-    return iterations(N, cfg.VIDEO.CLIPS_AT_ONCE if multi else N)
+    plan = batch_plan(cfg)
+    return iterations(plan.clips, plan.at_once)
 
 
 def statistics(cfg: CfgNode, model: VideoModel) -> Statistics:

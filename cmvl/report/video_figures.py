@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cmvl.report.explain import PathwayMemory
-from cmvl.report.predict import VideoPrediction
+from cmvl.report.predict import Scores, VideoPrediction
 from cmvl.report.timeline import Timeline
 
 CHANNELS = 12  # of a pathway
@@ -18,21 +18,14 @@ INK, SOFT = "#1f2933", "#667080"
 def draw_curves(result: VideoPrediction, classes: Sequence[int], colours: Sequence[str]) -> Figure:
     """Clip scores of some classes over time: alone, and with the memory."""
     figure = Figure(figsize=(9.6, 3.3), layout="constrained")
-    middles = result.times.mean(axis=1)
     for axes, scores, title in zip(
         figure.subplots(1, 2, sharey=True),
         (result.alone, result.clips),
         ("every clip alone", "with the memory"),
         strict=True,
     ):
-        for c, colour in zip(classes, colours, strict=False):
-            name = result.class_names[c] or str(c)
-            axes.plot(middles, scores[:, c], "o-", color=colour, label=name, markersize=4)
-        axes.set(
-            xlabel="seconds", ylim=(-0.03, 1.03), xlim=(0, result.info.frames / result.info.fps)
-        )
+        _scores(axes, result, scores, classes, colours)
         axes.set_title(title, fontsize=10, loc="left")
-        _plain(axes)
     figure.axes[0].set_ylabel("score")
     lines = figure.axes[0].get_legend_handles_labels()
     figure.legend(*lines, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
@@ -45,14 +38,10 @@ def draw_timeline(
     """Window scores of some classes over time, and the score from which they are events."""
     figure = Figure(figsize=(9.6, 3.3), layout="constrained")
     axes = figure.subplots()
-    middles = result.times.mean(axis=1)
-    marker = "o-" if len(middles) <= CROWD else "-"
-    for c, colour in zip(classes, colours, strict=False):
-        scores = result.scores[:, c]
-        axes.plot(middles, scores, marker, color=colour, label=result.name(c), markersize=4)
+    marker = "o-" if len(result.times) <= CROWD else "-"
+    _scores(axes, result, result.scores, classes, colours, marker)
     axes.axhline(threshold, color=SOFT, linewidth=0.8, linestyle="--")
-    axes.set(xlabel="seconds", ylabel="score", ylim=(-0.03, 1.03), xlim=(0, result.seconds))
-    _plain(axes)
+    axes.set_ylabel("score")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
@@ -103,6 +92,22 @@ def draw_gates(memories: Sequence[PathwayMemory]) -> Figure:
         if len(memories) > 1:
             left.set_title(f"{memory.name} pathway", fontsize=10, loc="left")
     return figure
+
+
+def _scores(
+    axes,
+    result: VideoPrediction | Timeline,
+    scores: Scores,
+    classes: Sequence[int],
+    colours: Sequence[str],
+    marker: str = "o-",
+) -> None:
+    """Of clips or windows, by the middle of their time."""
+    middles = result.times.mean(axis=1)
+    for c, colour in zip(classes, colours, strict=False):
+        axes.plot(middles, scores[:, c], marker, color=colour, label=result.name(c), markersize=4)
+    axes.set(xlabel="seconds", ylim=(-0.03, 1.03), xlim=(0, result.info.frames / result.info.fps))
+    _plain(axes)
 
 
 def _plain(axes) -> None:

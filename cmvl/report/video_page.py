@@ -22,6 +22,7 @@ from cmvl.report.page import (
 )
 from cmvl.report.predict import Scores, VideoPrediction
 from cmvl.report.predictions import clock
+from cmvl.report.timeline import Timeline
 from cmvl.report.trained import Trained
 from cmvl.report.video_figures import draw_affinity, draw_curves, draw_gates
 from cmvl.report.videos import Footage
@@ -51,12 +52,6 @@ def write_video_page(
     """Self-contained: pictures lie in it, and nothing is loaded from anywhere."""
     classes = rank(result.scores)[:SHOWN].tolist()
     colours = dict(zip(classes, COLOURS, strict=False))
-    cfg, info = trained.cfg, result.info
-    lead = (
-        f"{clock(info.frames / info.fps)}, {info.frames} frames of {info.width} x {info.height} at "
-        f"{info.fps:.4g} a second · {cfg.MODEL.BACKBONE}, {cfg.MEMORY.INTERACTION}, "
-        f"{cfg.MEMORY.INFUSION} · {trained.path}"
-    )
     sections = [
         ("Prediction", join(STYLE, _prediction(result, colours))),
         ("Clips", _clips(footage, result, colours)),
@@ -66,19 +61,32 @@ def write_video_page(
         sections.append(("Who reads whom", _affinities(result, memories)))
     if any(m.gates is not None for m in memories):
         sections.append(("The gate", _gates(result, memories)))
+    write_page(path, trained, result, sections)
+
+
+def write_page(
+    path: Path,
+    trained: Trained,
+    result: VideoPrediction | Timeline,
+    sections: Sequence[tuple[str, Markup]],
+    parts: str = "",
+) -> None:
+    """The lead names the video, `parts` in which it was seen, and the net."""
+    cfg, info = trained.cfg, result.info
+    lead = (
+        f"{clock(info.frames / info.fps)}, {info.frames} frames of {info.width} x {info.height} at "
+        f"{info.fps:.4g} a second{parts} · {cfg.MODEL.BACKBONE}, {cfg.MEMORY.INTERACTION}, "
+        f"{cfg.MEMORY.INFUSION} · {trained.path}"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = Path(result.source.path).name
-    path.write_text(page(name, lead, sections), encoding="utf-8", errors="replace")
-
-
-def _name(result: VideoPrediction, c: int) -> str:
-    return result.class_names[c] or str(c)
+    document = page(Path(result.source.path).name, lead, sections)
+    path.write_text(document, encoding="utf-8", errors="replace")
 
 
 def _prediction(result: VideoPrediction, colours: dict[int, str]) -> Markup:
     rows = [
         join(
-            Markup("<div>"), _name(result, c), Markup("</div>"),
+            Markup("<div>"), result.name(c), Markup("</div>"),
             bar(result.scores[c], colours[c]), Markup("<div>"), f"{result.scores[c]:.3f}",
             Markup("</div>"),
         )
@@ -92,7 +100,7 @@ def _prediction(result: VideoPrediction, colours: dict[int, str]) -> Markup:
         Markup("</div>"),
         paragraph(
             f"{len(result.clips)} clips share one memory; their scores are put together as in a "
-            f"test. Without it, every clip by itself, the mean would say {_name(result, best)} "
+            f"test. Without it, every clip by itself, the mean would say {result.name(best)} "
             f"({alone[best]:.3f}).",
             soft=True,
         ),
@@ -139,7 +147,7 @@ def _verdict(
     title: str, scores: Scores, result: VideoPrediction, colours: dict[int, str]
 ) -> Markup:
     c = int(rank(scores)[0])
-    name = f"{scores[c]:.2f} {_name(result, c)}"
+    name = f"{scores[c]:.2f} {result.name(c)}"
     return join(
         Markup('<div class="soft">'),
         title,
@@ -176,7 +184,7 @@ def _affinities(result: VideoPrediction, memories: Sequence[PathwayMemory]) -> M
 
 
 def _gates(result: VideoPrediction, memories: Sequence[PathwayMemory]) -> Markup:
-    name = _name(result, int(rank(result.scores)[0]))
+    name = result.name(int(rank(result.scores)[0]))
     figure = draw_gates(memories)
     return join(
         paragraph(
