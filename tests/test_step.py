@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from cmvl.config import check_training, load_cfg
+from cmvl.config import batch_plan, check_training, load_cfg
 from cmvl.engine.precision import Precision
 from cmvl.engine.step import Stepper
 from cmvl.engine.trouble import memory_advice
@@ -104,6 +104,30 @@ def test_out_of_memory_says_what_would_fit():
     for mend in ("multi_iteration", "SOLVER.ACCUM_ITERS 2", "TRAIN.BATCH_SIZE below 80", "CHUNK"):
         assert mend in str(told.value)
     assert "CLIPS_AT_ONCE" not in str(told.value)
+
+
+def advice(*options):
+    """Of a step without memory, and what stands on its first line of mends."""
+    with pytest.raises(TrainingError) as told, memory_advice(load_cfg(None, options), CPU):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return str(told.value).splitlines()[1].partition(" (")[0].split()
+
+
+@pytest.mark.parametrize("before", [[], ["VIDEO.CLIPS_AT_ONCE", "5"]])
+def test_what_would_fit_is_the_same_step(before):
+    """As many videos at the same rate, of which one clip each is held."""
+    options = [*before, "VIDEO.NUM_CLIPS", "5", "TRAIN.BATCH_SIZE", "64"]
+    one, other = (load_cfg(None, [*options, *more]) for more in ([], advice(*options)))
+    plan, thrifty = batch_plan(one), batch_plan(other)
+    assert (thrifty.step_videos, thrifty.at_once) == (plan.step_videos, 1) and plan.at_once == 5
+    rates = [cfg.SOLVER.BASE_LR * batch_plan(cfg).lr_scale for cfg in (one, other)]
+    assert rates[1] == pytest.approx(rates[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["batch_reduction", "multi_iteration"])
+def test_all_clips_stay_in_one_pass_where_a_norm_wants_them(strategy):
+    options = ["VIDEO.STRATEGY", strategy, "VIDEO.NUM_CLIPS", "5", "VIDEO.CLIPS_AT_ONCE", "5"]
+    assert advice(*options, "BN.CLIPWISE", "False")[0] == "SOLVER.ACCUM_ITERS"
 
 
 def test_out_of_memory_under_multi_iteration():

@@ -7,6 +7,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from cmvl.config import batch_plan
+from cmvl.config.plan import BatchPlan
 from cmvl.utils.distributed import world_size
 from cmvl.utils.errors import TrainingError
 
@@ -20,6 +21,18 @@ def memory_advice(cfg: CfgNode, device: torch.device) -> Iterator[None]:
         raise TrainingError(_advice(cfg, device)) from error
 
 
+def _fewer_at_once(cfg: CfgNode, plan: BatchPlan) -> str:
+    """The same step, in more iterations."""
+    if cfg.VIDEO.STRATEGY == "multi_iteration":
+        return f"VIDEO.CLIPS_AT_ONCE below {plan.at_once} (same gradients, somewhat more time)"
+    one = " VIDEO.CLIPS_AT_ONCE 1" * (cfg.VIDEO.CLIPS_AT_ONCE > 1)
+    return (
+        f"VIDEO.STRATEGY multi_iteration{one} TRAIN.BATCH_SIZE {plan.step_videos} SOLVER.BASE_LR "
+        f"{cfg.SOLVER.BASE_LR * plan.lr_scale:.6g} (activations of {plan.videos} clips at a time "
+        f"instead of {plan.videos * plan.clips}, same gradients, up to a third more time)"
+    )
+
+
 def _advice(cfg: CfgNode, device: torch.device) -> str:
     plan = batch_plan(cfg, world_size())
     had = ""
@@ -28,13 +41,8 @@ def _advice(cfg: CfgNode, device: torch.device) -> str:
         peak = torch.cuda.max_memory_allocated(device)
         had = f" Peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f}, {free / 2**30:.1f} free."
     ways = []
-    if cfg.VIDEO.STRATEGY == "batch_reduction" and plan.clips > 1:
-        ways.append(
-            f"VIDEO.STRATEGY multi_iteration (activations of {plan.videos} clips at a time instead "
-            f"of {plan.videos * plan.clips}, same gradients, up to a third more time)"
-        )
-    if (at_once := cfg.VIDEO.CLIPS_AT_ONCE) > 1:
-        ways.append(f"VIDEO.CLIPS_AT_ONCE below {at_once} (same gradients, somewhat more time)")
+    if cfg.BN.CLIPWISE and plan.at_once > 1:  # else all clips have to be in one pass
+        ways.append(_fewer_at_once(cfg, plan))
     if plan.videos > 1:
         ways.append(
             f"SOLVER.ACCUM_ITERS {2 * plan.passes} (half as many videos at a time; batch-norm "
