@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from norm_kernels import stand_ins
 from torch import nn
 
@@ -125,6 +126,22 @@ def test_running_statistics_are_exact_under_autocast(together):
         torchs(group.float())
     for name in ("running_mean", "running_var"):
         torch.testing.assert_close(getattr(ours, name), getattr(torchs, name), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize(("N", "together"), [(1, False), (3, False), (3, True)])
+def test_its_output_may_be_written_into(N, together, layout):
+    """A ReLU in place is the same one, and copies no gradients for it."""
+    x = torch.randn(6, 4, 2, 3, 3, dtype=torch.float64).contiguous(memory_format=layout)
+    weight, found = torch.randn_like(x), []
+    for relu in (F.relu, F.relu_):
+        norm, _ = made()
+        with clip_groups(norm, N, together):
+            y = norm(x.requires_grad_())
+        assert not y._is_view() and y.is_contiguous(memory_format=layout)
+        z = relu(y)
+        found.append([z, *torch.autograd.grad((z * weight).sum(), [x, *norm.parameters()])])
+    assert z is y and all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_frozen_stats_change_nothing_else():

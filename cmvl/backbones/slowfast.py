@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from cmvl.backbones.pathway import Pathway, Pathways
 from cmvl.backbones.resnet import SlowOnly
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.layers.init import init_convnet
-from cmvl.layers.resnet3d import ResBlock, Stem, relu
+from cmvl.layers.resnet3d import ResBlock, Stem
 from cmvl.utils.errors import ConfigError
 
 
@@ -29,7 +30,7 @@ class FuseFastToSlow(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """[(B, d, t, h, w), (B, d_fast, alpha t, h, w)] -> the same with d + d_lateral."""
         slow, fast = maps
-        return [torch.cat([slow, relu(self.bn(self.conv_f2s(fast)))], dim=1), fast]
+        return [torch.cat([slow, F.relu_(self.bn(self.conv_f2s(fast)))], dim=1), fast]
 
 
 @BACKBONES.register()

@@ -32,7 +32,7 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
     clipwise = True  # False: one group whatever N is, see `merge_groups`
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B * N, C, ...) -> the same shape."""
+        """x: (B * N, C, ...) -> the same shape, a tensor that may be written into."""
         if not self.training:
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
@@ -50,7 +50,7 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
             )
         if not self.frozen:
             self._move(mean, var)
-        return y
+        return _of_its_own(y, x.shape)
 
     def _in_pieces(self, x: Tensor, N: int) -> Tensor:
         """Group after group, which lie together, by torch's kernels, running statistics included.
@@ -66,17 +66,17 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
             F.batch_norm(part, mean, var, self.weight, self.bias, True, self.momentum, self.eps)
             for part in x.flatten(2, 3).chunk(N)
         ]
-        return (parts[0] if N == 1 else torch.cat(parts)).unflatten(2, x.shape[2:4])
+        return _of_its_own(parts[0] if N == 1 else torch.cat(parts), x.shape)
 
     def _in_one_kernel(self, x: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
-        """As `grouped_norm`, for contiguous x: (B, N * C, ...) is a view of it."""
+        """As `grouped_norm`, for contiguous x: (B, N * C, ...) is a view of it, and returned."""
         C = self.num_features
         # Momentum 1 makes these the batch's own, in a type that autocast does not change.
         mean, var = self.running_mean.new_zeros(N, C), self.running_var.new_zeros(N, C)
         grouped = x.view(x.shape[0] // N, N * C, *x.shape[2:])
         weight, bias = self.weight.repeat(N), self.bias.repeat(N)
         y = F.batch_norm(grouped, mean.flatten(), var.flatten(), weight, bias, True, 1.0, self.eps)
-        return y.view_as(x), mean, var
+        return y, mean, var
 
     @torch.no_grad()
     def _move(self, mean: Tensor, var: Tensor) -> None:
@@ -88,6 +88,14 @@ class ClipwiseBatchNorm3d(nn.BatchNorm3d):
         for running, groups in ((self.running_mean, mean), (self.running_var, var)):
             # In place: autocast would round the products of `mv` to half precision.
             running.addmv_(groups.t(), shares, beta=kept**N, alpha=self.momentum)
+
+
+def _of_its_own(y: Tensor, shape: Sequence[int]) -> Tensor:
+    """y, which nobody else holds, in another shape.
+
+    Autograd takes it for no view: what is written into one costs it a copy of the gradient.
+    """
+    return torch.ops.aten._unsafe_view(y, shape)
 
 
 def synchronise(module: nn.Module) -> None:

@@ -63,7 +63,7 @@ class NonLocal(nn.Module):
             self._rows(theta), self._rows(self.conv_phi(pooled)), self._rows(self.conv_g(pooled))
         )
         y = y.permute(0, 3, 1, 2).reshape(theta.shape)
-        return x + self.bn(self.conv_out(y))
+        return self.bn(self.conv_out(y)).add_(x)
 
     def _rows(self, x: Tensor) -> Tensor:
         """(B, d, t, h, w) -> (B, G, t h w / G, d), a view."""

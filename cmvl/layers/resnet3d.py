@@ -31,11 +31,6 @@ def closing_norm(d: int) -> ClipwiseBatchNorm3d:
     return norm
 
 
-def relu(x: Tensor) -> Tensor:
-    """For a norm's output, which in training is a view: autograd would copy it for in-place."""
-    return F.relu(x, inplace=not x.requires_grad)
-
-
 class Stem(nn.Module):
     """k x 7 x 7 convolution with spatial stride 2, norm, ReLU, pool."""
 
@@ -46,7 +41,7 @@ class Stem(nn.Module):
         self.pool_layer = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool_layer(relu(self.bn(self.conv(x))))
+        return self.pool_layer(F.relu_(self.bn(self.conv(x))))
 
 
 class Bottleneck(nn.Module):
@@ -66,8 +61,8 @@ class Bottleneck(nn.Module):
         self.c_bn = closing_norm(d_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = relu(self.a_bn(self.a(x)))
-        x = relu(self.b_bn(self.b(x)))
+        x = F.relu_(self.a_bn(self.a(x)))
+        x = F.relu_(self.b_bn(self.b(x)))
         return self.c_bn(self.c(x))
 
 
@@ -94,9 +89,9 @@ class Bottleneck2plus1d(nn.Module):
         self.c_bn = closing_norm(d_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = relu(self.a_bn(self.a(x)))
-        x = relu(self.b_t_bn(self.b_t(x)))
-        x = relu(self.b_bn(self.b(x)))
+        x = F.relu_(self.a_bn(self.a(x)))
+        x = F.relu_(self.b_t_bn(self.b_t(x)))
+        x = F.relu_(self.b_bn(self.b(x)))
         return self.c_bn(self.c(x))
 
 
@@ -115,7 +110,7 @@ class Basic(nn.Module):
         self.b_bn = closing_norm(d_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.b_bn(self.b(relu(self.a_bn(self.a(x)))))
+        return self.b_bn(self.b(F.relu_(self.a_bn(self.a(x)))))
 
 
 class ResBlock(nn.Module):
@@ -131,7 +126,7 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.branch1_bn(self.branch1(x)) if self.projects else x
-        return F.relu_(shortcut + self.branch2(x))
+        return F.relu_(self.branch2(x).add_(shortcut))
 
 
 def stage(
