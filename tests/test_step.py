@@ -8,6 +8,7 @@ import torch
 from torch.optim import SGD
 
 from cmvl.config import batch_plan, check_training, load_cfg
+from cmvl.engine.optim import build_schedule
 from cmvl.engine.precision import Precision
 from cmvl.engine.step import Stepper
 from cmvl.engine.trouble import memory_advice
@@ -113,15 +114,24 @@ def advice(*options):
     return str(told.value).splitlines()[1].partition(" (")[0].split()
 
 
-@pytest.mark.parametrize("before", [[], ["VIDEO.CLIPS_AT_ONCE", "5"]])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "VIDEO.CLIPS_AT_ONCE 5",
+        "SOLVER.WARMUP_EPOCHS 9 SOLVER.WARMUP_START_LR 0.02 SOLVER.COSINE_END_LR 0.003",
+        "SOLVER.LR_POLICY steps_with_relative_lrs SOLVER.STEPS [0,9] SOLVER.LRS [1,0.1]",
+    ],
+)
 def test_what_would_fit_is_the_same_step(before):
-    """As many videos at the same rate, of which one clip each is held."""
-    options = [*before, "VIDEO.NUM_CLIPS", "5", "TRAIN.BATCH_SIZE", "64"]
+    """As many videos at the same rates, of which one clip each is held."""
+    options = [*before.split(), "VIDEO.NUM_CLIPS", "5", "TRAIN.BATCH_SIZE", "64"]
     one, other = (load_cfg(None, [*options, *more]) for more in ([], advice(*options)))
     plan, thrifty = batch_plan(one), batch_plan(other)
     assert (thrifty.step_videos, thrifty.at_once) == (plan.step_videos, 1) and plan.at_once == 5
-    rates = [cfg.SOLVER.BASE_LR * batch_plan(cfg).lr_scale for cfg in (one, other)]
-    assert rates[1] == pytest.approx(rates[0], rel=1e-5)
+    before, after = (build_schedule(cfg, batch_plan(cfg).lr_scale) for cfg in (one, other))
+    for epoch in (0, 4.5, 9, 100, 195.9):
+        assert after(epoch) == pytest.approx(before(epoch), rel=1e-5)
 
 
 @pytest.mark.parametrize("strategy", ["batch_reduction", "multi_iteration"])

@@ -27,10 +27,18 @@ def _fewer_at_once(cfg: CfgNode, plan: BatchPlan) -> str:
         return f"VIDEO.CLIPS_AT_ONCE below {plan.at_once} (same gradients, somewhat more time)"
     one = " VIDEO.CLIPS_AT_ONCE 1" * (cfg.VIDEO.CLIPS_AT_ONCE > 1)
     return (
-        f"VIDEO.STRATEGY multi_iteration{one} TRAIN.BATCH_SIZE {plan.step_videos} SOLVER.BASE_LR "
-        f"{cfg.SOLVER.BASE_LR * plan.lr_scale:.6g} (activations of {plan.videos} clips at a time "
+        f"VIDEO.STRATEGY multi_iteration{one} TRAIN.BATCH_SIZE {plan.step_videos}"
+        f"{_rates(cfg, plan.lr_scale)} (activations of {plan.videos} clips at a time "
         f"instead of {plan.videos * plan.clips}, same gradients, up to a third more time)"
     )
+
+
+def _rates(cfg: CfgNode, scale: float) -> str:
+    """Settings that give `scale` times the learning rate, of those that have a part in it."""
+    names = ["BASE_LR"]
+    names += ["WARMUP_START_LR"] * (cfg.SOLVER.WARMUP_EPOCHS > 0)
+    names += ["COSINE_END_LR"] * (cfg.SOLVER.LR_POLICY == "cosine" and cfg.SOLVER.COSINE_END_LR > 0)
+    return "".join(f" SOLVER.{name} {cfg.SOLVER[name] * scale:.6g}" for name in names)
 
 
 def _advice(cfg: CfgNode, device: torch.device) -> str:
