@@ -15,7 +15,7 @@ import torch
 from cmvl.utils.errors import DataError, LaunchError
 from cmvl.utils.launch import Crew, launch
 from cmvl.utils.seat import Seat, seat_in, seated
-from cmvl.utils.signals import HEARD, STOPPED
+from cmvl.utils.signals import HEARD, STOP_SIGNALS, STOPPED
 
 from toy import free_port
 
@@ -172,17 +172,32 @@ if __name__ == "__main__":
 """
 
 
+def waiting_crew(folder, heeding=True, **options):
+    """A launcher whose two processes wait to be stopped."""
+    (folder / "script.py").write_text(CTRL_C.replace("HEEDING", str(heeding)))
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here.parent}:{here}"}
+    words = [sys.executable, str(folder / "script.py")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    launcher = subprocess.Popen(words, text=True, env=environment, **pipes, **options)
+    assert [launcher.stdout.readline() for _ in range(2)] == ["here\n"] * 2
+    return launcher
+
+
 @pytest.mark.parametrize(("heeding", "told"), [(True, ""), (False, "interrupted\n")])
 def test_ctrl_c_reaches_every_process(tmp_path, heeding, told):
     """Those that heed it stop as by SIGTERM, the others end; nobody leaves a traceback."""
-    (tmp_path / "script.py").write_text(CTRL_C.replace("HEEDING", str(heeding)))
-    here = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": f"{here.parent}:{here}"}
-    words = [sys.executable, str(tmp_path / "script.py")]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    launcher = subprocess.Popen(words, text=True, env=environment, **pipes)
-    assert [launcher.stdout.readline() for _ in range(2)] == ["here\n"] * 2
+    launcher = waiting_crew(tmp_path, heeding)
     launcher.send_signal(signal.SIGINT)
     _, said = launcher.communicate(timeout=60)
     assert said == HEARD + told
     assert launcher.returncode == (STOPPED if heeding else 130)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_to_all_processes_at_once(tmp_path, number):
+    """As SLURM sends it: multiprocessing's resource tracker gets it too, and says nothing."""
+    launcher = waiting_crew(tmp_path, start_new_session=True)
+    os.killpg(launcher.pid, number)
+    _, said = launcher.communicate(timeout=60)
+    assert (said, launcher.returncode) == ("", STOPPED)

@@ -19,9 +19,9 @@ SMALL = (
 ).split()
 
 
-def submit(*words):
+def submit(*words, **environment):
     command = [sys.executable, ROOT / "tools/slurm.py", "--cfg", CM, "--gpus", "0", *words]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(list(map(str, command)), env=environment, **pipes)
 
@@ -68,9 +68,30 @@ def test_a_setting_of_slurm_without_a_value_is_told(tmp_path):
     assert "error: --slurm partition: expected KEY=VALUE" in out
 
 
+def test_a_time_shorter_than_the_notice_is_told(tmp_path):
+    pytest.importorskip("submitit")
+    command = submit("--local", "--folder", tmp_path, "--hours", "0.1")
+    out, _ = command.communicate()
+    assert command.returncode == 1
+    assert "error: --hours 0.1: a run is told 5 minutes before" in out
+
+
+def test_what_slurm_refuses_is_told_in_its_words(tmp_path):
+    pytest.importorskip("submitit")
+    refusal = "sbatch: error: invalid partition specified: vidoe"
+    for name in ("srun", "sbatch"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{refusal}" >&2\nexit 1\n')
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    command = submit("--folder", tmp_path, "--slurm", "partition=vidoe", "--opts", PATH=path)
+    out, _ = command.communicate()
+    assert command.returncode == 1 and "Traceback" not in out
+    assert f"error: SLURM refuses the job:\n{refusal}\nWhat is asked for: --nodes" in out
+
+
 def test_a_machine_without_slurm_is_told(tmp_path):
     pytest.importorskip("submitit")
-    command = submit("--folder", tmp_path)
+    command = submit("--folder", tmp_path, PATH="")
     out, _ = command.communicate()
     assert command.returncode == 1 and out.splitlines()[-1].startswith("error: there is no srun"), (
         out

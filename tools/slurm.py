@@ -18,6 +18,7 @@ from cmvl.config import batch_plan, check_training, load_cfg
 from cmvl.utils.errors import ConfigError, LaunchError, run_tool
 from cmvl.utils.signals import STOPPED
 
+NOTICE = 300  # seconds before its time is over in which a run saves
 RUN_NET = Path(__file__).resolve().parent / "run_net.py"
 
 
@@ -78,7 +79,16 @@ def submit(args: argparse.Namespace) -> None:
     check_training(cfg, ranks)
     print(batch_plan(cfg, ranks))
     executor = build_executor(args)
-    job = executor.submit(Training(["--cfg", str(Path(args.cfg).resolve()), *overrides]))
+    from submitit.core.utils import FailedJobError
+
+    try:
+        job = executor.submit(Training(["--cfg", str(Path(args.cfg).resolve()), *overrides]))
+    except FailedJobError as error:
+        raise LaunchError(
+            f"SLURM refuses the job:\n{str(error).rstrip()}\n"
+            "What is asked for: --nodes, --gpus and --cpus of each, --hours, and --slurm "
+            "partition=... account=... and the like"
+        ) from None
     print(f"job {job.job_id}, its console: {job.paths.stdout}, {job.paths.stderr}", flush=True)
     if args.local:
         job.result()
@@ -93,6 +103,11 @@ def build_executor(args: argparse.Namespace):
         ) from None
     if not args.local and shutil.which("srun") is None:
         raise LaunchError("there is no srun here: call this where SLURM is, or try it with --local")
+    if args.hours * 60 <= 2 * NOTICE / 60:
+        raise ConfigError(
+            f"--hours {args.hours:g}: a run is told {NOTICE // 60} minutes before its time is "
+            f"over, give it more than {NOTICE // 30} minutes"
+        )
     if wrong := [pair for pair in args.slurm if "=" not in pair]:
         raise ConfigError(f"--slurm {wrong[0]}: expected KEY=VALUE, say partition=video")
     more = dict(pair.partition("=")[::2] for pair in args.slurm)
@@ -109,7 +124,7 @@ def build_executor(args: argparse.Namespace):
         gpus_per_node=args.gpus,
         cpus_per_task=args.cpus * max(1, args.gpus),
         timeout_min=round(60 * args.hours),
-        slurm_signal_delay_s=300,
+        slurm_signal_delay_s=NOTICE,
         **{f"slurm_{key}": value for key, value in more.items()},
     )
     return executor

@@ -32,6 +32,7 @@ from cmvl.utils.signals import (
     StopRequest,
     die_with_parent,
     handling,
+    start_tracker,
     tell,
 )
 
@@ -59,6 +60,7 @@ class Crew:
 
 def launch(job: Callable[..., None], arguments: Sequence[Any], crew: Crew) -> None:
     """Run `job(*arguments)` in every process of the crew, and return when all have ended."""
+    start_tracker()
     seat = seat_in(os.environ)
     if seat and seat.world > 1:
         with seated(seat, crew.gpu, crew.timeout, crew.meeting):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -58,6 +59,15 @@ def handling(handler: object, numbers: list[int]) -> Iterator[None]:
     finally:
         for number, handler_before in before.items():
             signal.signal(number, handler_before)
+
+
+def start_tracker() -> None:
+    """Start multiprocessing's resource tracker, deaf to the stop signals.
+
+    Schedulers send them to every process, and where it dies semaphores are lost track of.
+    """
+    with handling(signal.SIG_IGN, list(STOP_SIGNALS)):  # which it inherits
+        resource_tracker.ensure_running()
 
 
 def tell(text: str) -> None:
