@@ -41,8 +41,10 @@ class CollaborativeMemory(nn.Module):
         return self.pop(M, X)
 
     def infuse(self, X: Sequence[Tensor], M_n: Sequence[Tensor]) -> list[Tensor]:
+        # A list: torch 2.6 stops compiling where a gate is kept, and cannot take up a strict zip.
+        pathways = list(zip(self.infusions, X, M_n, strict=True))
         with _full_precision(X):
-            return [g(widen(x), m) for g, x, m in zip(self.infusions, X, M_n, strict=True)]
+            return [g(widen(x), m) for g, x, m in pathways]
 
     def gate_statistics(self) -> dict[str, Tensor]:
         """Mean and saturation of the last gate, per pathway that has one."""
