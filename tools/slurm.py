@@ -106,7 +106,7 @@ def build_executor(args: argparse.Namespace):
     if args.hours * 60 <= 2 * NOTICE / 60:
         raise ConfigError(
             f"--hours {args.hours:g}: a run is told {NOTICE // 60} minutes before its time is "
-            f"over, give it more than {NOTICE // 30} minutes"
+            f"over, give it more than {NOTICE / 1800:.2g} hours"
         )
     if wrong := [pair for pair in args.slurm if "=" not in pair]:
         raise ConfigError(f"--slurm {wrong[0]}: expected KEY=VALUE, say partition=video")
