@@ -3,7 +3,9 @@
 import math
 import os
 import signal
+from ctypes.util import find_library
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,6 +110,27 @@ def test_a_way_is_an_environment_too(monkeypatch):
         assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
 
 
+def test_an_allocator_that_is_not_there_is_told(monkeypatch):
+    """The loader only warns, and the row would be of the usual one."""
+    monkeypatch.setattr(train, "find_library", {"tcmalloc_minimal": None}.get)
+    with pytest.raises(ConfigError, match="libtcmalloc-minimal4"):
+        refuse_impossible(WORK, ["configured", "tcmalloc"])
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_an_allocator_is_in_its_process(monkeypatch):
+    if not find_library("tcmalloc_minimal"):
+        pytest.skip("no libtcmalloc_minimal")
+    monkeypatch.setattr(train, "our_step", libraries)
+    with pytest.raises(LookupError, match="libtcmalloc_minimal"):
+        step_of(WORK, "tcmalloc", "memory")
+
+
+def libraries(work, changes):
+    """A "step" whose making fails, with the files that its process has mapped."""
+    raise LookupError(Path("/proc/self/maps").read_text())
+
+
 def test_small_pages_need_a_process_apart(monkeypatch):
     ways = ["configured", "small pages"]
     refuse_impossible(WORK, ways)
@@ -143,7 +166,7 @@ def test_ways_are_what_they_are_called():
     for name, changes in WAYS.items():
         model = WORK.cfg(changes).MODEL
         assert model.COMPILE == ("compile" in name)
-        assert name in ("configured", "small pages") or (
+        assert name in ("configured", "small pages", "tcmalloc") or (
             (model.MEMORY_FORMAT == "channels_last") == ("channels_last" in name)
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from ctypes.util import find_library
 from importlib.util import find_spec
 
 import torch
@@ -39,6 +40,7 @@ COMPILED = ("MODEL.COMPILE", "True")
 WAYS = {  # of computing
     "configured": (),
     "small pages": (),  # see ENVIRONMENTS
+    "tcmalloc": (),
     "float32": ("TRAIN.PRECISION", "float32", "MODEL.TF32", "False", *PLAIN),
     "tf32": TF32 + PLAIN,
     "tf32+channels_last": TF32 + LAST,
@@ -47,7 +49,10 @@ WAYS = {  # of computing
     "bfloat16+compile": HALF + PLAIN + COMPILED,
     "bfloat16+channels_last+compile": HALF + LAST + COMPILED,
 }
-ENVIRONMENTS = {"small pages": {"THP_MEM_ALLOC_ENABLE": "0"}}  # of a row's process
+ENVIRONMENTS = {  # of a row's process
+    "small pages": {"THP_MEM_ALLOC_ENABLE": "0"},
+    "tcmalloc": {"LD_PRELOAD": "libtcmalloc_minimal.so.4"},
+}
 WIDE = 100  # characters of a kernel's name
 WARM_UP = 1  # steps that do not count; the first compiles
 MATRIX = {"cpu": 1024, "cuda": 8192}  # side of those that measure the ceiling
@@ -115,6 +120,11 @@ def step_of(work: Work, way: str, name: str) -> StepApart | StepHere:
 
 def refuse_impossible(work: Work, ways: Sequence[str], profiled: bool = False) -> None:
     """Ways that need a process of their own, where the step has none."""
+    if "tcmalloc" in ways and not find_library("tcmalloc_minimal"):  # which only warns
+        raise ConfigError(
+            "--ways 'tcmalloc' needs libtcmalloc_minimal (Debian's libtcmalloc-minimal4): install "
+            "it, or leave the way out"
+        )
     for way in (way for way in ways if way in ENVIRONMENTS):
         if work.device.type == "cuda":
             raise ConfigError(f"--ways {way!r} is for CPUs: add --opts NUM_GPUS 0, or leave it out")
