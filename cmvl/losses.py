@@ -29,7 +29,8 @@ class VideoLoss(nn.Module):
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> "VideoLoss":
-        return cls(nn.CrossEntropyLoss(), cfg.VIDEO.LOSS_WEIGHT, top1_error)
+        clip_loss = nn.CrossEntropyLoss(label_smoothing=cfg.TRAIN.LABEL_SMOOTHING)
+        return cls(clip_loss, cfg.VIDEO.LOSS_WEIGHT, top1_error)
 
     def forward(
         self, logits: Tensor, labels: Tensor, clip_labels: Tensor | None = None

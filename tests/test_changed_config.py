@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cmvl.config import load_cfg
-from cmvl.config.compare import check_resume, compare_net
+from cmvl.config.compare import check_resume, compare_net, compare_start
 from cmvl.engine import test as testing
 from cmvl.engine.setup import setup
 from cmvl.engine.train import train
@@ -74,6 +74,14 @@ def test_weights_in_another_net_are_told(again):
     assert "other settings" not in again(testing.test, "TEST.NUM_ENSEMBLE_VIEWS", "1")
 
 
+def test_other_input_than_that_of_weights_to_start_from_is_told(again, tmp_path):
+    start = ["OUTPUT_DIR", str(tmp_path), "TRAIN.INIT_FROM", str(again.folder)]
+    again(train, *start, "MEMORY.INFUSION", "ResidualInfusion", "DATA.STD", "[1.0, 1.0, 1.0]")
+    said = (tmp_path / "stdout.log").read_text()
+    told = "the weights were trained with other settings: DATA.STD [0.225, 0.225, 0.225] -> [1.0"
+    assert told in said and "MEMORY.INFUSION" not in said
+
+
 def test_a_run_that_goes_on_otherwise_says_so(again):
     said = again(train, "SOLVER.BASE_LR", "0.01", "SOLVER.MAX_EPOCH", "2")
     assert "not as it began: SOLVER.BASE_LR 0.5 -> 0.01, SOLVER.MAX_EPOCH 1 -> 2\n" in said
@@ -105,11 +113,39 @@ def test_what_is_told_of_a_run_that_goes_on(options, told):
         "MODEL.BACKBONE I3D",
         "MEMORY.NORM layer",
         "NONLOCAL.POOL [1,1,1]",
-        "MODEL.FREEZE ['head.*']",
     ],
 )
 def test_what_makes_another_net(option):
     with pytest.raises(ConfigError, match=f"another net .{option.split()[0]} .* -> "):
+        check_resume(load_cfg().dump(), load_cfg(None, option.split()))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("MEMORY.INTERACTION AssociativeMemory MODEL.NUM_CLASSES 3 TASK multi_label", ""),
+        ("RESNET.ZERO_INIT_FINAL_BN False MEMORY.INIT zero SOLVER.MAX_EPOCH 3", ""),
+        ("NONLOCAL.POOL [1,1,1]", "NONLOCAL.POOL [1, 2, 2] -> [1, 1, 1]"),
+        ("TORCHVISION.WEIGHTS DEFAULT", "TORCHVISION.WEIGHTS '' -> DEFAULT"),
+    ],
+)
+def test_what_is_told_of_weights_to_start_from(options, told):
+    said = compare_start(load_cfg().dump(), load_cfg(None, options.split()))
+    assert said == (told and f"the weights were trained with other settings: {told}")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "MODEL.FREEZE ['head.*']",
+        "SOLVER.OPTIMIZING_METHOD adamw",
+        "SOLVER.ZERO_WD_1D_PARAM True",
+    ],
+)
+def test_what_makes_another_optimizer(option):
+    with pytest.raises(
+        ConfigError, match=f"another optimizer .{option.split()[0]} .* -> .*momenta"
+    ):
         check_resume(load_cfg().dump(), load_cfg(None, option.split()))
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 
 from cmvl.checkpoint import Checkpointer, Position, find_last, folder, load_weights
 from cmvl.checkpoint.folder import find_damage, write_whole
@@ -21,8 +21,12 @@ from toy import random_clips, toy_model
 NO_MEMORY = "MEMORY.INTERACTION NoMemory"
 
 
-def checkpointer(folder, model, keep=0):
-    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+def momentum(parameters):
+    return SGD(parameters, lr=0.1, momentum=0.9)
+
+
+def checkpointer(folder, model, keep=0, make_optimizer=momentum):
+    optimizer = make_optimizer(model.parameters())
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     folder.mkdir(exist_ok=True)
     log = RunLog(folder, 1, torch.device("cpu"))
@@ -43,16 +47,17 @@ def train_steps(ckpt, steps):
     return losses
 
 
-def test_a_resumed_run_continues_to_the_last_bit(tmp_path):
+@pytest.mark.parametrize("make_optimizer", [momentum, AdamW])
+def test_a_resumed_run_continues_to_the_last_bit(make_optimizer, tmp_path):
     torch.manual_seed(0)
-    whole = checkpointer(tmp_path / "whole", toy_model(dropout=0.5))
+    whole = checkpointer(tmp_path / "whole", toy_model(dropout=0.5), 0, make_optimizer)
     expected = train_steps(whole, range(6))
     torch.manual_seed(0)
-    first = checkpointer(tmp_path / "cut", toy_model(dropout=0.5))
+    first = checkpointer(tmp_path / "cut", toy_model(dropout=0.5), 0, make_optimizer)
     losses = train_steps(first, range(3))
     first.save(Position(0, 24))
     torch.manual_seed(99)
-    second = checkpointer(tmp_path / "cut", toy_model(dropout=0.5))
+    second = checkpointer(tmp_path / "cut", toy_model(dropout=0.5), 0, make_optimizer)
     assert second.start(auto_resume=True, init_from="") == Position(0, 24)
     losses += train_steps(second, range(3, 6))
     assert losses == expected

@@ -87,6 +87,24 @@ def test_dump_loads_again(tmp_path):
             "VIDEO.CLIPS_AT_ONCE 2 is for VIDEO.STRATEGY multi_iteration",
         ),
         ("", ["SOLVER.WARMUP_EPOCHS", "500.0"], "longer than SOLVER.MAX_EPOCH 196"),
+        (
+            "SOLVER: {WARMUP_EPOCHS: 1.0}",
+            ["SOLVER.BASE_LR", "0.005"],
+            "SOLVER.WARMUP_START_LR 0.01 is above SOLVER.BASE_LR 0.005: a warm-up rises, so set "
+            "it to 0.0005, say",
+        ),
+        ("", ["SOLVER.OPTIMIZING_METHOD", "adam"], "it can be sgd | adamw"),
+        (
+            "SOLVER: {OPTIMIZING_METHOD: adamw}",
+            ["SOLVER.BETAS", "[0.9, 1.0]"],
+            "SOLVER.BETAS [0.9, 1.0] must be two numbers from 0 to below 1",
+        ),
+        ("", ["TRAIN.LABEL_SMOOTHING", "1.0"], "it must be from 0 to below 1"),
+        (
+            "TASK: multi_label",
+            ["TRAIN.LABEL_SMOOTHING", "0.1"],
+            "TRAIN.LABEL_SMOOTHING 0.1 is for TASK classification: set it to 0",
+        ),
         ("", ["SOLVER.MOMENTUM", "0.0"], "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0"),
         (
             "SOLVER: {COSINE_AFTER_WARMUP: True}",
@@ -105,6 +123,10 @@ def test_dump_loads_again(tmp_path):
 def test_mistakes_are_told(tmp_path, yaml, opts, told):
     with pytest.raises(ConfigError, match=re.escape(told)):
         load_cfg(write(tmp_path / "f.yaml", yaml), opts)
+
+
+def test_settings_of_sgd_are_nothing_to_adamw():
+    load_cfg(None, ["SOLVER.OPTIMIZING_METHOD", "adamw", "SOLVER.MOMENTUM", "0.0"])
 
 
 def test_switches_in_yamls_words():

@@ -31,6 +31,17 @@ def test_video_loss_is_equation_1(weight):
     )
 
 
+def test_smoothed_labels():
+    """A share of each label is spread over all classes, in both terms of Eq. 1."""
+    logits, labels = torch.randn(2, 3, 4, dtype=torch.float64), torch.tensor([3, 1])
+    target = 0.8 * nn.functional.one_hot(labels, 4).double() + 0.2 / 4
+    clips = -(target[:, None] * logits.log_softmax(2)).sum(2).mean()
+    videos = -(target * logits.mean(1).log_softmax(1)).sum(1).mean()
+    opts = ["TRAIN.LABEL_SMOOTHING", "0.2", "VIDEO.LOSS_WEIGHT", "0.5"]
+    terms = VideoLoss.from_cfg(load_cfg(None, opts))(logits, labels)
+    torch.testing.assert_close(terms["loss"], clips + 0.5 * videos, rtol=0, atol=1e-12)
+
+
 def test_error_of_videos_is_that_of_the_mean_of_their_clips():
     logits = torch.tensor([[[3.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
     loss = VideoLoss.from_cfg(load_cfg(None, ["VIDEO.LOSS_WEIGHT", "2.0"]))

@@ -1,5 +1,6 @@
 """torchvision's nets as backbones: same numbers, clipwise norms, pretrained weights."""
 
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -8,8 +9,17 @@ from torch import nn
 from torchvision import models
 
 from cmvl.backbones import build_backbone
-from cmvl.config import get_cfg
+from cmvl.config import get_cfg, load_cfg
+from cmvl.engine.optim import build_optimizer
+from cmvl.engine.step import build_stepper
+from cmvl.model import build_model
+from cmvl.structures import VideoBatch
+from cmvl.tasks import find_task
 from cmvl.utils.errors import ConfigError
+
+from toy import random_clips
+
+RECIPE = Path(__file__).parent.parent / "configs/your_data/SWIN3D_T_CM.yaml"
 
 
 def cfg_of(name, weights=""):
@@ -87,3 +97,21 @@ def test_torchvision_norms_keep_their_numbers():
     assert list(backbone.net.state_dict()) == [
         key for key in net.state_dict() if not key.startswith("classifier.")
     ]
+
+
+def test_a_transformer_learns_with_the_memory():
+    """By the recipe, at a size that ends soon; every parameter moves."""
+    opts = "NUM_GPUS 0 MODEL.NUM_CLASSES 2 MODEL.DROPOUT_RATE 0.0 VIDEO.NUM_CLIPS 2".split()
+    cfg = load_cfg(RECIPE, [*opts, "TORCHVISION.WEIGHTS", ""])
+    torch.manual_seed(0)
+    task, device = find_task(cfg.TASK), torch.device("cpu")
+    model = build_model(cfg, task.head).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    step = build_stepper(cfg, model, build_optimizer(cfg, model), task.loss(cfg), device)
+    clips = random_clips(2, 2, 3, 8, 32, 32)
+    clips[1] //= 4  # a dark video and a bright one
+    batch = VideoBatch(clips, torch.tensor([0, 1]), torch.arange(2))
+    losses = [float(step([batch], 0.001)["loss"]) for _ in range(6)]
+    assert losses[-1] < 0.8 * losses[0]
+    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    assert not still

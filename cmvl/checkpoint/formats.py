@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cmvl.checkpoint.caffe2 import read_caffe2
-from cmvl.checkpoint.names import CAFFE2, Naming, find_naming, our_name, rename
+from cmvl.checkpoint.names import CAFFE2, CMVL, Naming, find_naming, our_name, rename
 from cmvl.checkpoint.subbn import fold_sub_bn, has_sub_bn
 from cmvl.utils.errors import CheckpointError
 
@@ -36,6 +36,11 @@ class Weights:
     unused: dict[str, str]  # entry -> why it was passed over
     epoch: int = -1  # just finished, counted from 0
     cfg_text: str = ""
+
+    @property
+    def own_cfg(self) -> str:
+        """The config, if it is one of ours."""
+        return self.cfg_text if self.kind == CMVL else ""
 
 
 def read_weights(path: Path) -> Weights:

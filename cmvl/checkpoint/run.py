@@ -26,7 +26,7 @@ from cmvl.checkpoint.folder import (
 )
 from cmvl.checkpoint.formats import read_checkpoint
 from cmvl.checkpoint.random_state import random_state, set_random_state
-from cmvl.checkpoint.weights import load_weights
+from cmvl.checkpoint.weights import fill, find_weights
 from cmvl.utils.distributed import broadcast, gather, is_main, rank, world_size
 from cmvl.utils.errors import CheckpointError
 from cmvl.utils.logging import logger
@@ -64,11 +64,16 @@ class Checkpointer:
         self.best: dict[str, str | float | int] = {}
 
     def start(
-        self, auto_resume: bool, init_from: str, allow: Callable[[str], None] = lambda text: None
+        self,
+        auto_resume: bool,
+        init_from: str,
+        allow: Callable[[str], None] = lambda text: None,
+        compare: Callable[[str], None] = lambda text: None,
     ) -> Position:
         """Where to begin. In this order: resume this run; `init_from`; from scratch.
 
-        `allow` gets the config of the checkpoint to resume, and raises what speaks against it.
+        `allow` gets the config of the checkpoint to resume, and raises what speaks against it;
+        `compare` that of the weights to start from, "" where they have none of ours.
         """
         if is_main():
             tidy(self.output_dir)
@@ -83,7 +88,9 @@ class Checkpointer:
                 "OUTPUT_DIR (TRAIN.INIT_FROM can start from the old one)"
             )
         if init_from:
-            logger.info(load_weights(self.model, init_from, may_miss=("memory.",)))
+            weights = find_weights(init_from)
+            logger.info(fill(self.model, weights, may_miss=("memory.",)))
+            compare(weights.own_cfg)
         return Position()
 
     def save(self, position: Position) -> Path:

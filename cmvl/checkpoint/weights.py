@@ -22,8 +22,13 @@ def load_weights(model: nn.Module, path: str | Path, may_miss: Sequence[str]) ->
     may be on one side only, a head of another class count is skipped, and image nets are
     inflated. All else raises CheckpointError.
     """
+    return fill(model, find_weights(path), may_miss)
+
+
+def find_weights(path: str | Path) -> Weights:
+    """Of a file, or of a run's folder the last."""
     path = Path(path)
-    return fill(model, read_weights(find_last(path) if path.is_dir() else path), may_miss)
+    return read_weights(find_last(path) if path.is_dir() else path)
 
 
 def fill(model: nn.Module, weights: Weights, may_miss: Sequence[str]) -> str:

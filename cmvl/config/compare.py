@@ -1,6 +1,6 @@
 """A config held against the one that a checkpoint carries."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,11 @@ from fvcore.common.config import CfgNode
 from cmvl.utils.errors import ConfigError
 
 # Keys and groups. Other values of these make another net, which the same weights may fit.
-NET = (
-    "TASK", "MODEL.BACKBONE", "MODEL.NUM_CLASSES", "MEMORY", "RESNET", "SLOWFAST", "NONLOCAL",
-    "I3D", "DETECTION",
-)  # fmt: skip
+BACKBONE = ("MODEL.BACKBONE", "RESNET", "SLOWFAST", "NONLOCAL", "I3D")
+NET = (*BACKBONE, "TASK", "MODEL.NUM_CLASSES", "MEMORY", "DETECTION")
 FIRST = ("MEMORY.INIT", "RESNET.ZERO_INIT_FINAL_BN")  # of initial weights, which have gone
-ORDER = ("MODEL.FREEZE",)  # what learns: the optimizer's state goes by the order of it
+# What learns and how: the optimizer's state goes by the order of it.
+MOMENTA = ("MODEL.FREEZE", "SOLVER.OPTIMIZING_METHOD", "SOLVER.ZERO_WD_1D_PARAM")
 INPUT = (  # of torchvision's weights their own mean and deviation
     "DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TARGET_FPS", "DATA.MEAN", "DATA.STD",
     "TORCHVISION.WEIGHTS",
@@ -65,27 +64,41 @@ def find_changes(text: str, cfg: CfgNode) -> list[Change]:
 def check_resume(text: str, cfg: CfgNode) -> str:
     """What a run goes on with otherwise than it began, to be told; "" for nothing.
 
-    Raises ConfigError where it would go on with another net.
+    Raises ConfigError where it would go on with another net or optimizer.
     """
     changes = find_changes(text, cfg)
-    if net := [c for c in changes if _of_net(c.key) or c.key in ORDER]:
-        raise ConfigError(
-            f"{cfg.OUTPUT_DIR} holds a run with another net ({_listed(net)}), and its weights "
-            "would be taken for this one's: choose another OUTPUT_DIR (TRAIN.INIT_FROM "
-            "starts from them)"
-        )
+    for what, its, change in (
+        ("net", "weights", [c for c in changes if _of_net(c.key)]),
+        ("optimizer", "momenta", [c for c in changes if c.key in MOMENTA]),
+    ):
+        if change:
+            raise ConfigError(
+                f"{cfg.OUTPUT_DIR} holds a run with another {what} ({_listed(change)}), and its "
+                f"{its} would be taken for this one's: choose another OUTPUT_DIR (TRAIN.INIT_FROM "
+                "starts from its weights)"
+            )
     others = [c for c in changes if not _is_in(c.key, CIRCUMSTANCES) and c.key not in FIRST]
     return f"the run goes on, not as it began: {_listed(others)}" if others else ""
 
 
 def compare_net(text: str, cfg: CfgNode) -> str:
     """In what net and input differ from those that the weights were trained in; "" for nothing."""
-    changes = [c for c in find_changes(text, cfg) if _of_net(c.key) or c.key in INPUT]
-    return f"the weights were trained with other settings: {_listed(changes)}" if changes else ""
+    return _told_of_weights(c for c in find_changes(text, cfg) if _of_net(c.key) or c.key in INPUT)
 
 
-def _of_net(key: str) -> bool:
-    return _is_in(key, NET) and key not in FIRST
+def compare_start(text: str, cfg: CfgNode) -> str:
+    """The same of weights to start from, whose memory, classes and task may be others."""
+    changes = find_changes(text, cfg)
+    return _told_of_weights(c for c in changes if _of_net(c.key, BACKBONE) or c.key in INPUT)
+
+
+def _told_of_weights(changes: Iterable[Change]) -> str:
+    listed = _listed([*changes])
+    return listed and f"the weights were trained with other settings: {listed}"
+
+
+def _of_net(key: str, places: tuple[str, ...] = NET) -> bool:
+    return _is_in(key, places) and key not in FIRST
 
 
 def _is_in(key: str, places: tuple[str, ...]) -> bool:

@@ -32,6 +32,7 @@ _C.TRAIN.CHECKPOINT_MINUTES = 30.0  # and minutes, within an epoch; 0: only at e
 _C.TRAIN.CHECKPOINT_KEEP = 3  # newest checkpoints that stay, besides the best; 0: all
 _C.TRAIN.AUTO_RESUME = True  # continue from the last checkpoint in OUTPUT_DIR
 _C.TRAIN.INIT_FROM = ""  # weights to start from (stage one); ours or PySlowFast's
+_C.TRAIN.LABEL_SMOOTHING = 0.0  # share of a label spread over all classes; classification alone
 _C.TRAIN.PRECISION = "auto"  # float32 | bfloat16 | float16 (scaled); auto: bfloat16 where fast
 
 _C.TEST = CN()
@@ -165,6 +166,7 @@ _C.BN.FROZEN = False  # the backbone's norms neither learn nor move their statis
 _C.BN.WEIGHT_DECAY = 0.0  # weight decay of normalisation parameters
 
 _C.SOLVER = CN()
+_C.SOLVER.OPTIMIZING_METHOD = "sgd"  # sgd | adamw, which transformers are trained with
 _C.SOLVER.BASE_LR = 0.1  # learning rate for TRAIN.BATCH_SIZE independent clips
 _C.SOLVER.LR_POLICY = "cosine"  # cosine | steps_with_relative_lrs
 _C.SOLVER.COSINE_END_LR = 0.0  # learning rate at the end of the cosine
@@ -177,7 +179,9 @@ _C.SOLVER.WARMUP_START_LR = 0.01  # where the warm-up starts
 _C.SOLVER.MOMENTUM = 0.9  # of SGD
 _C.SOLVER.DAMPENING = 0.0  # of SGD
 _C.SOLVER.NESTEROV = True  # of SGD
+_C.SOLVER.BETAS = [0.9, 0.999]  # of AdamW
 _C.SOLVER.WEIGHT_DECAY = 1e-4  # of everything but normalisation parameters
+_C.SOLVER.ZERO_WD_1D_PARAM = False  # no decay of biases and other vectors either
 _C.SOLVER.CLIP_GRAD_L2NORM = 0.0  # largest gradient norm; 0: no limit
 _C.SOLVER.ACCUM_ITERS = 1  # backward passes a step; B is spread over them
 _C.SOLVER.NONFINITE = 0  # steps with a loss that is no number to skip before a run stops

@@ -26,6 +26,7 @@ MOVED = {
     "SHARD_ID": "--shard_id (of tools/run_net.py)",
     "BN.NUM_SYNC_DEVICES": "BN.SYNC",
     "BN.NORM_TYPE": "BN.SYNC",
+    "MIXUP.LABEL_SMOOTH_VALUE": "TRAIN.LABEL_SMOOTHING",
 }
 # PySlowFast keys with one value here, whatever the line says.
 FIXED = {
@@ -40,7 +41,6 @@ FIXED = {
     "RESNET.NUM_GROUPS": "1",
     "RESNET.STRIDE_1X1": "False",
     "RESNET.INPLACE_RELU": "True",
-    "SOLVER.OPTIMIZING_METHOD": "sgd",
     "TRAIN.CHECKPOINT_TYPE": "found in the file",
     "TEST.CHECKPOINT_TYPE": "found in the file",
     "TRAIN.CHECKPOINT_INFLATE": "found in the file",

@@ -13,6 +13,7 @@ CHOICES = {
     "MEMORY.NORM": ("batch", "batch_all", "batch_each", "layer", "none"),
     "MEMORY.INIT": ("uniform", "normal", "zero"),
     "MEMORY.PATHWAYS": ("all", "slow"),
+    "SOLVER.OPTIMIZING_METHOD": ("sgd", "adamw"),
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "TEST.NUM_SPATIAL_CROPS": (1, 3),
     "DATA.ENSEMBLE_METHOD": ("sum", "max"),
@@ -57,7 +58,8 @@ NOT_NEGATIVE = (
 def validate(cfg: CfgNode) -> list[str]:
     """What is wrong with the whole, however many processes there will be."""
     wrong = list(_values(cfg))
-    return wrong or [*find_lack(cfg), *_strategy(cfg), *_schedule(cfg), *_crops(cfg), *_boxes(cfg)]
+    checks = (find_lack, _strategy, _optimizer, _schedule, _labels, _crops, _boxes)
+    return wrong or [text for check in checks for text in check(cfg)]
 
 
 def check_training(cfg: CfgNode, ranks: int) -> None:
@@ -127,6 +129,15 @@ def _strategy(cfg: CfgNode) -> Iterator[str]:
         )
 
 
+def _optimizer(cfg: CfgNode) -> Iterator[str]:
+    solver, betas = cfg.SOLVER, list(cfg.SOLVER.BETAS)
+    if solver.OPTIMIZING_METHOD == "adamw":
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            yield f"SOLVER.BETAS {betas} must be two numbers from 0 to below 1"
+    elif solver.NESTEROV and (solver.MOMENTUM == 0 or solver.DAMPENING != 0):
+        yield "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0 and SOLVER.DAMPENING 0"
+
+
 def _schedule(cfg: CfgNode) -> Iterator[str]:
     solver = cfg.SOLVER
     if solver.WARMUP_EPOCHS > solver.MAX_EPOCH:
@@ -136,8 +147,11 @@ def _schedule(cfg: CfgNode) -> Iterator[str]:
         )
     if solver.COSINE_AFTER_WARMUP and solver.WARMUP_EPOCHS == solver.MAX_EPOCH:
         yield "SOLVER.COSINE_AFTER_WARMUP True wants epochs after SOLVER.WARMUP_EPOCHS"
-    if solver.NESTEROV and (solver.MOMENTUM == 0 or solver.DAMPENING != 0):
-        yield "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0 and SOLVER.DAMPENING 0"
+    if solver.WARMUP_EPOCHS > 0 and solver.WARMUP_START_LR > solver.BASE_LR:
+        yield (
+            f"SOLVER.WARMUP_START_LR {solver.WARMUP_START_LR} is above SOLVER.BASE_LR "
+            f"{solver.BASE_LR}: a warm-up rises, so set it to {solver.BASE_LR / 10:g}, say"
+        )
     if solver.LR_POLICY != "steps_with_relative_lrs":
         return
     steps = list(solver.STEPS)
@@ -146,6 +160,14 @@ def _schedule(cfg: CfgNode) -> Iterator[str]:
             f"SOLVER.STEPS {steps} must rise from 0 and have one of SOLVER.LRS "
             f"{list(solver.LRS)} each"
         )
+
+
+def _labels(cfg: CfgNode) -> Iterator[str]:
+    smoothing = cfg.TRAIN.LABEL_SMOOTHING
+    if not 0 <= smoothing < 1:
+        yield f"TRAIN.LABEL_SMOOTHING is {smoothing}; it must be from 0 to below 1"
+    elif smoothing and cfg.TASK != "classification":
+        yield f"TRAIN.LABEL_SMOOTHING {smoothing} is for TASK classification: set it to 0"
 
 
 def _crops(cfg: CfgNode) -> Iterator[str]:

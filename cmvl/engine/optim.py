@@ -1,34 +1,54 @@
-"""SGD, its parameter groups, and the learning rate as a function of the epoch."""
+"""The optimizer, its parameter groups, and the learning rate as a function of the epoch."""
 
 import bisect
 import math
 from collections.abc import Callable
 
 from fvcore.common.config import CfgNode
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
+Groups = list[dict[str, list[Tensor] | float]]
 
 
-def build_optimizer(cfg: CfgNode, model: nn.Module) -> SGD:
-    """SGD over what learns; parameters of normalisation layers have `BN.WEIGHT_DECAY`."""
-    norms = [p for m in model.modules() if isinstance(m, NORMS) for p in m.parameters(False)]
-    marked = set(map(id, norms))
-    others = [p for p in model.parameters() if id(p) not in marked]
-    norms, others = ([p for p in group if p.requires_grad] for group in (norms, others))
-    groups = [
-        {"params": norms, "weight_decay": cfg.BN.WEIGHT_DECAY},
-        {"params": others, "weight_decay": cfg.SOLVER.WEIGHT_DECAY},
-    ]
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
+    """`SOLVER.OPTIMIZING_METHOD` over what learns, at the learning rate of no step yet."""
+    build = {"sgd": _sgd, "adamw": _adamw}[cfg.SOLVER.OPTIMIZING_METHOD]
+    return build(cfg.SOLVER, _groups(cfg, model))
+
+
+def _sgd(solver: CfgNode, groups: Groups) -> SGD:
     return SGD(
-        [group for group in groups if group["params"]],
-        lr=cfg.SOLVER.BASE_LR,
-        momentum=cfg.SOLVER.MOMENTUM,
-        dampening=cfg.SOLVER.DAMPENING,
-        nesterov=cfg.SOLVER.NESTEROV,
+        groups,
+        lr=solver.BASE_LR,
+        momentum=solver.MOMENTUM,
+        dampening=solver.DAMPENING,
+        nesterov=solver.NESTEROV,
     )
+
+
+def _adamw(solver: CfgNode, groups: Groups) -> AdamW:
+    return AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
+
+
+def _groups(cfg: CfgNode, model: nn.Module) -> Groups:
+    """Parameters of normalisation layers, with `BN.WEIGHT_DECAY`; the others; and, where
+    `SOLVER.ZERO_WD_1D_PARAM` sets them apart, vectors and biases without any decay.
+    """
+    norms = {id(p) for m in model.modules() if isinstance(m, NORMS) for p in m.parameters(False)}
+    groups: Groups = [
+        {"params": [], "weight_decay": cfg.BN.WEIGHT_DECAY},
+        {"params": [], "weight_decay": cfg.SOLVER.WEIGHT_DECAY},
+        {"params": [], "weight_decay": 0.0},
+    ]
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            vector = parameter.ndim < 2 or name.endswith(".bias")
+            others = 2 if vector and cfg.SOLVER.ZERO_WD_1D_PARAM else 1
+            groups[0 if id(parameter) in norms else others]["params"].append(parameter)
+    return [group for group in groups if group["params"]]
 
 
 def build_schedule(cfg: CfgNode, scale: float) -> Callable[[float], float]:

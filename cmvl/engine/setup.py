@@ -11,7 +11,7 @@ from fvcore.common.config import CfgNode
 from cmvl import __version__
 from cmvl.checkpoint import Checkpointer, Position
 from cmvl.config import dump_cfg
-from cmvl.config.compare import check_resume
+from cmvl.config.compare import check_resume, compare_start
 from cmvl.engine.precision import allow_tf32
 from cmvl.utils.distributed import is_main, rank, world_size
 from cmvl.utils.environment import command_line, device_name, versions
@@ -64,7 +64,7 @@ def record_start(cfg: CfgNode, job: str, data: object, device: torch.device) -> 
 
 
 def begin(cfg: CfgNode, ckpt: Checkpointer) -> Position:
-    """Where training begins; said are other settings than the checkpoint's, and if it is over.
+    """Where training begins; said are other settings than the weights', and if it is over.
 
     Raises ConfigError where a checkpoint is another net's.
     """
@@ -73,7 +73,11 @@ def begin(cfg: CfgNode, ckpt: Checkpointer) -> Position:
         if remark := check_resume(text, cfg):
             logger.warning(remark)
 
-    start = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM, allow)
+    def compare(text: str) -> None:
+        if remark := compare_start(text, cfg):
+            logger.warning(remark)
+
+    start = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM, allow, compare)
     if start.epoch >= cfg.SOLVER.MAX_EPOCH:
         logger.info(
             "nothing to train: epoch %d of SOLVER.MAX_EPOCH %d is done. Raise it to go on, "

@@ -10,7 +10,6 @@ from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader
 
 from cmvl.checkpoint import fill, find_last, read_weights
-from cmvl.checkpoint.names import CMVL
 from cmvl.config.compare import compare_net
 from cmvl.data import build_loader
 from cmvl.data.loader import watched
@@ -82,8 +81,7 @@ def _choose_weights(cfg: CfgNode) -> Path:
 def _load(model: VideoModel, path: Path, cfg: CfgNode) -> None:
     weights = read_weights(path)
     logger.info(fill(model, weights, may_miss=()))
-    ours = weights.kind == CMVL
-    if remark := compare_net(weights.cfg_text if ours else "", cfg):
+    if remark := compare_net(weights.own_cfg, cfg):
         logger.warning(remark)
 
 
