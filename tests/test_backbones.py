@@ -202,6 +202,7 @@ def test_number_of_temporal_blocks():
         ({"NONLOCAL__POOL": [2, 2]}, "NONLOCAL.POOL"),
         ({"NONLOCAL__INSTANTIATION": "gaussian"}, "dot_product"),
         ({"MODEL__BACKBONE": "SlowFast", "SLOWFAST__BETA_INV": 5}, "SLOWFAST.BETA_INV 5"),
+        ({"MODEL__BACKBONE": "SlowFast", "SLOWFAST__FUSION_KERNEL_SZ": 4}, "choose an odd one"),
         ({"MODEL__BACKBONE": "R2Plus1D", "RESNET__DEPTH": 18}, "26, 50, 101 or 152"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from cmvl.config import batch_plan, get_cfg, load_cfg
 from cmvl.config.load import dump_cfg
+from cmvl.config.values import CHOICES, RANGES, value_of
 from cmvl.utils.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -75,6 +76,15 @@ def test_dump_loads_again(tmp_path):
         ("", ["VIDEO.NUM_CLIPS"], "'VIDEO.NUM_CLIPS' has no partner"),
         ("", ["VIDEO.NUM_CLIPS", "0"], "VIDEO.NUM_CLIPS is 0; it must be 1 or more"),
         ("", ["VIDEO.NUM_CLIPS", "5", "TRAIN.BATCH_SIZE", "4"], "does not hold one video"),
+        (
+            "",
+            ["MODEL.DROPOUT_RATE", "1.0"],
+            "DROPOUT_RATE is 1.0; it must be from 0 to below 1",
+        ),
+        ("", ["SOLVER.BASE_LR", "-0.1"], "SOLVER.BASE_LR is -0.1; it must be 0 or more"),
+        ("", ["DATA.TARGET_FPS", "0"], "DATA.TARGET_FPS is 0; it must be above 0"),
+        ("", ["DATA.MEAN", "[0.5]"], "DATA.MEAN is [0.5]; it must be three numbers"),
+        ("", ["DATA.STD", "[1, 0, 1]"], "DATA.STD is [1, 0, 1]; pixels are divided by it"),
         ("", ["VIDEO.STRATEGY", "both"], "it can be batch_reduction | multi_iteration"),
         (
             "BN: {CLIPWISE: False}",
@@ -207,6 +217,13 @@ def test_every_key_is_read_somewhere():
             used |= set(re.findall(r'"(?:[A-Z]+\.)*([A-Z0-9_]+)"', path.read_text()))
     unread = [key for key in keys_of(get_cfg()) if key.rsplit(".", 1)[-1] not in used]
     assert not unread
+
+
+def test_every_number_has_its_range():
+    values = {key: value_of(get_cfg(), key) for key in keys_of(get_cfg())}
+    numbers = {key for key, value in values.items() if type(value) in (int, float)}
+    ranged = {key for _, keys in RANGES.values() for key in keys}
+    assert numbers - ranged - {*CHOICES} == {"RESNET.DEPTH"}  # a backbone tells which it has
 
 
 def test_every_key_is_explained():

@@ -5,12 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import crew_jobs
 import pytest
 import torch
+import torch.distributed as dist
 
 from cmvl.utils.errors import DataError, LaunchError
 from cmvl.utils.launch import Crew, launch
@@ -119,6 +121,25 @@ def test_a_taken_port_is_told():
 def test_wrong_addresses(crew, told):
     with pytest.raises(LaunchError, match=told):
         launch(crew_jobs.fail, [""], crew)
+
+
+def test_threads_come_to_rest_before_their_group_is_destroyed(monkeypatch):
+    """Torch 2.6 waited for one of gloo's, which waited for Python's lock."""
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: order.append("destroyed"))
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr("cmvl.utils.seat._meet", lambda *_: dist.HashStore())
+    order, over = [], threading.Event()
+    thread = threading.Thread(target=lambda: over.wait() and order.append("at rest"))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)  # who has the lock keeps it, unless it gives it away
+    try:
+        thread.start()
+        with seated(Seat(0, 1, 0, "", 0), gpu=False, timeout=5, meeting=1):
+            over.set()
+        assert order == ["at rest", "destroyed"]
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
 
 
 def test_seats_of_torchrun():

@@ -85,6 +85,11 @@ class SlowFast(Backbone):
                 f"SLOWFAST.BETA_INV {options.BETA_INV} does not divide "
                 f"RESNET.WIDTH_PER_GROUP {width}"
             )
+        if options.FUSION_KERNEL_SZ % 2 == 0:
+            raise ConfigError(
+                f"SLOWFAST.FUSION_KERNEL_SZ {options.FUSION_KERNEL_SZ} has no middle frame: "
+                "choose an odd one"
+            )
         slow, fast = Pathway.from_cfg(cfg, 0), Pathway.from_cfg(cfg, 1)
         return cls(
             slow,

@@ -1,6 +1,7 @@
 """A process takes its seat in a job of several: meeting at a store, or saying who did not come."""
 
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch.distributed as dist
 
 from cmvl.utils.errors import LaunchError
 
+SETTLE = 0.2  # seconds for gloo's threads to come to rest
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -69,9 +71,17 @@ def seated(seat: Seat, gpu: bool, timeout: float, meeting: float) -> Iterator[No
     try:
         yield
     except SystemExit:  # all leave together; threads of a group that stands would abort the exit
-        dist.destroy_process_group()
+        _leave()
         raise
-    dist.destroy_process_group()  # not after a failure: it may wait for those that are gone
+    _leave()  # not after a failure: it may wait for those that are gone
+
+
+def _leave() -> None:
+    """Destroying holds Python's lock and waits for gloo's threads, which want it to let go of the
+    last tensors: with torch 2.6 both would wait for ever. So they get it first.
+    """
+    time.sleep(SETTLE)
+    dist.destroy_process_group()
 
 
 def _meet(seat: Seat, seconds: float) -> dist.Store:
