@@ -18,7 +18,7 @@ setup(
         "torchvision>=0.21",
         "fvcore",
         "iopath",
-        "av>=14.1",
+        "av>=17",
         "simplejson",
         "tensorboard",
         "opencv-python",

@@ -62,7 +62,7 @@ def full_decode(path):
                 if packet.size or packet.dts is None:
                     for frame in packet.decode():
                         rgb = reformatter.reformat(
-                            frame, format="rgb24", interpolation="BILINEAR", **decode.ONE_THREAD
+                            frame, format="rgb24", interpolation="BILINEAR", threads=1
                         )
                         frames.append(np.rot90(rgb.to_ndarray(), frame.rotation // 90))
                         whole.append(not frame.is_corrupt)

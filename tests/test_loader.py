@@ -125,7 +125,10 @@ def test_a_worker_that_nobody_told_to_end_is_ended(data, monkeypatch):
     workers = loader._workers()
     loader._iterator._mark_worker_as_unavailable = lambda *_, **__: None
     loader._iterator._shutdown_workers()
-    assert len(workers) == 2 and not any(worker.is_alive() for worker in workers)
+    assert len(workers) == 2
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
 
 
 def test_no_workers_no_trouble(data):

@@ -1,11 +1,15 @@
 """Crops cut from planes against crops of the exact RGB picture."""
 
+import runpy
+from pathlib import Path
+
 import av
 import cv2
 import numpy as np
 import pytest
 
 from cmvl.benchmarks.videos import scene
+from cmvl.data import container
 from cmvl.data.decode import open_video
 from cmvl.data.planes import Planes, Scratch, resized, rgb_matrix
 from cmvl.data.transforms import TrainTransform
@@ -69,6 +73,15 @@ def test_colours_of_every_standard(colorspace, colour_range):
         for side in (15, 16):
             got = Planes(frame, None).resized((0, 0, 32, 32), (side, side), Scratch())
             assert abs(got.astype(int) - expected[:side, :side]).max() <= 4
+
+
+def test_pyav_that_knows_one_standard_is_refused(monkeypatch):
+    """Before 17 every conversion took BT.601 in 16..235, up to 18 off for other videos."""
+    monkeypatch.setattr(av, "__version__", "16.1.0")
+    with pytest.raises(ImportError, match="needs PyAV 17 or newer, found 16.1.0"):
+        runpy.run_path(container.__file__)
+    setup = (Path(__file__).parent.parent / "setup.py").read_text()
+    assert '"av>=17"' in setup
 
 
 def test_matrix_gives_white_and_black():

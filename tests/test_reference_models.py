@@ -213,6 +213,13 @@ def test_slow_frames(model_id):
         assert frames == probe["input"]["slow_frames"]
 
 
+def test_slow_frames_are_those_of_linspace():
+    for T in range(1, 330):
+        for alpha in (n for n in range(1, 33) if T % n == 0):
+            points = torch.linspace(0, T - 1, T // alpha).long()
+            assert slow_frames(T, alpha) == points.tolist(), (T, alpha)
+
+
 @pytest.mark.parametrize("model_id", TRAINED)
 def test_train_step(model_id):
     """One forward and backward in float64: loss, gradients, running statistics."""

@@ -56,7 +56,7 @@ def write_sound(path, cover=False):
         if cover:
             image = container.add_stream("mjpeg", rate=1)
             image.height = image.width = 16
-            image.pix_fmt, image.disposition = "yuvj420p", Disposition.attached_pic
+            image.pix_fmt, image.disposition = "yuvj420p", Disposition.attached_pic.value
             picture = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
             container.mux(image.encode(picture) + image.encode(None))
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")

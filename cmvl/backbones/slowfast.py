@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fvcore.common.config import CfgNode
@@ -114,10 +115,20 @@ class SlowFast(Backbone):
 
 
 def slow_frames(T: int, alpha: int) -> list[int]:
-    """T / alpha points from 0 to T - 1, both included, cut to integers (PySlowFast's rule)."""
+    """T / alpha points from 0 to T - 1, both included, cut to integers (PySlowFast's rule).
+
+    In single precision and from both ends, as its torch.linspace has them: a point that should be
+    whole may lie below. Not by tensors, whose values torch 2.6 does not know when it exports.
+    """
     if T % alpha:
         raise ConfigError(
             f"DATA.NUM_FRAMES {T} is no multiple of SLOWFAST.ALPHA {alpha}: the slow pathway "
             "takes one frame in ALPHA"
         )
-    return torch.linspace(0, T - 1, T // alpha, device="cpu").long().tolist()
+    count, last = T // alpha, T - 1
+    if count == 1:
+        return [0]
+    step = float(np.float32(last) / np.float32(count - 1))
+    rising = [step * i for i in range(count // 2)]
+    falling = [last - step * i for i in reversed(range(count - count // 2))]
+    return [int(np.float32(point)) for point in rising + falling]

@@ -11,8 +11,14 @@ from av.stream import Disposition
 
 from cmvl.utils.errors import VideoError
 
+PYAV = int(av.__version__.split(".")[0])
+if PYAV < 17:
+    raise ImportError(
+        f"cmvl needs PyAV 17 or newer, found {av.__version__}, which takes the colours of every "
+        "video for those of BT.601: pip install 'av>=17'"
+    )
 # From PyAV 19 on tags of any encoding are taken.
-ANY_TAGS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+ANY_TAGS = {"metadata_errors": "ignore"} if PYAV < 19 else {}
 PICTURES = ("_pipe", "image2")  # ends of the names that FFmpeg has for their formats
 # What PyAV raises for a broken file, besides its own errors.
 BROKEN = (FFmpegError, OSError, ValueError, EOFError, IndexError)

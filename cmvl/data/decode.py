@@ -27,8 +27,6 @@ from cmvl.utils.errors import VideoError
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
 
 FALLBACK_FPS = 30.0  # of files that state no frame rate
-# PyAV otherwise starts one conversion thread per core; older versions have no such argument.
-ONE_THREAD = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
 
 
 @dataclass(frozen=True)
@@ -226,8 +224,9 @@ class Video:
         turned = self._quarter_turns % 2 == 1
         # A stream may change its size midway; every frame is handed over in that of the first.
         height, width = (size[::-1] if turned else size) if size else (self._height, self._width)
+        # Of threads PyAV otherwise starts one per core, for every frame.
         picture = self._reformatter.reformat(
-            frame, width, height, format="rgb24", interpolation="BILINEAR", **ONE_THREAD
+            frame, width, height, format="rgb24", interpolation="BILINEAR", threads=1
         ).to_ndarray()
         if self._quarter_turns == 0:
             return picture

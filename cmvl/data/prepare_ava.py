@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 
 from cmvl.data.container import BROKEN, open_media
-from cmvl.data.decode import ONE_THREAD
 from cmvl.data.disk import find_media
 from cmvl.data.parallel import Crash, for_each
 from cmvl.utils.errors import DataError, VideoError
@@ -114,7 +113,7 @@ def _resampled(source: str, cut: Cut) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _picture(frame: av.VideoFrame) -> np.ndarray:
-    picture = frame.reformat(format="bgr24", **ONE_THREAD).to_ndarray()
+    picture = frame.reformat(format="bgr24", threads=1).to_ndarray()
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 

@@ -1,6 +1,7 @@
 """The collaborative memory of a whole model: the same memory, once per pathway."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from fvcore.common.config import CfgNode
@@ -72,8 +73,11 @@ def _means_suffice(interaction: nn.Module, infusion: nn.Module) -> bool:
     return linear and gated
 
 
-def _full_precision(X: Sequence[Tensor]) -> torch.autocast:
-    return torch.autocast(X[0].device.type, enabled=False)
+def _full_precision(X: Sequence[Tensor]) -> AbstractContextManager:
+    device = X[0].device.type
+    # Only where there is something to switch off: torch 2.6 cannot write such a part to a file.
+    on = torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 def _mean(x: Tensor) -> Tensor:
