@@ -135,6 +135,11 @@ def test_mistakes_are_told(tmp_path, yaml, opts, told):
         load_cfg(write(tmp_path / "f.yaml", yaml), opts)
 
 
+def test_weights_of_a_run_whose_warm_up_fell_stay_of_use():
+    fell = ["SOLVER.WARMUP_EPOCHS", "1.0", "SOLVER.BASE_LR", "0.005"]
+    assert load_cfg(None, [*fell, "TRAIN.ENABLE", "False"]).SOLVER.WARMUP_START_LR == 0.01
+
+
 def test_settings_of_sgd_are_nothing_to_adamw():
     load_cfg(None, ["SOLVER.OPTIMIZING_METHOD", "adamw", "SOLVER.MOMENTUM", "0.0"])
 

@@ -83,7 +83,8 @@ def _schedule(cfg: CfgNode) -> Iterator[str]:
         )
     if solver.COSINE_AFTER_WARMUP and solver.WARMUP_EPOCHS == solver.MAX_EPOCH:
         yield "SOLVER.COSINE_AFTER_WARMUP True wants epochs after SOLVER.WARMUP_EPOCHS"
-    if solver.WARMUP_EPOCHS > 0 and solver.WARMUP_START_LR > solver.BASE_LR:
+    warms_up = cfg.TRAIN.ENABLE and solver.WARMUP_EPOCHS > 0  # weights of old runs stay of use
+    if warms_up and solver.WARMUP_START_LR > solver.BASE_LR:
         yield (
             f"SOLVER.WARMUP_START_LR {solver.WARMUP_START_LR} is above SOLVER.BASE_LR "
             f"{solver.BASE_LR}: a warm-up rises, so set it to {solver.BASE_LR / 10:g}, say"
