@@ -94,8 +94,8 @@ def test_stage_two_is_its_stage_one_plus_memory(path):
     two, one = load_cfg(path), load_cfg(path.with_name(path.name.replace("_CM", "")))
     assert one.VIDEO.NUM_CLIPS == 1 and one.MEMORY.INTERACTION == "NoMemory"
     assert two.VIDEO.NUM_CLIPS > 1 and two.MEMORY.INTERACTION == "AssociativeMemory"
-    # Its 2 videos a GPU are too few for statistics.
-    assert (two.BN.SYNC or two.MEMORY.NORM == "layer") and not one.BN.SYNC
+    # Its 2 videos a GPU are too few for statistics, where there are any.
+    assert two.BN.SYNC == any("running_mean" in name for name in shapes(path)) and not one.BN.SYNC
     same = set(one) - {"TRAIN", "VIDEO", "MEMORY", "SOLVER", "BN"}
     assert {group: one[group] for group in same} == {group: two[group] for group in same}
     per_clip = [cfg.SOLVER.BASE_LR / cfg.TRAIN.BATCH_SIZE for cfg in (one, two)]

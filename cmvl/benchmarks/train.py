@@ -120,7 +120,8 @@ def step_of(work: Work, way: str, name: str) -> StepApart | StepHere:
 
 def refuse_impossible(work: Work, ways: Sequence[str], profiled: bool = False) -> None:
     """Ways that need a process of their own, where the step has none."""
-    if "tcmalloc" in ways and not find_library("tcmalloc_minimal"):  # which only warns
+    if "tcmalloc" in ways and not find_library("tcmalloc_minimal"):
+        # Of a library to preload that is not there the loader only warns.
         raise ConfigError(
             "--ways 'tcmalloc' needs libtcmalloc_minimal (Debian's libtcmalloc-minimal4): install "
             "it, or leave the way out"

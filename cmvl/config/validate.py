@@ -66,11 +66,9 @@ def _strategy(cfg: CfgNode) -> Iterator[str]:
 
 
 def _optimizer(cfg: CfgNode) -> Iterator[str]:
-    solver, betas = cfg.SOLVER, list(cfg.SOLVER.BETAS)
-    if solver.OPTIMIZING_METHOD == "adamw":
-        if len(betas) != 2 or not all(isinstance(b, float | int) and 0 <= b < 1 for b in betas):
-            yield f"SOLVER.BETAS {betas} must be two numbers from 0 to below 1"
-    elif solver.NESTEROV and (solver.MOMENTUM == 0 or solver.DAMPENING != 0):
+    solver = cfg.SOLVER
+    nesterov = solver.OPTIMIZING_METHOD == "sgd" and solver.NESTEROV
+    if nesterov and (solver.MOMENTUM == 0 or solver.DAMPENING != 0):
         yield "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0 and SOLVER.DAMPENING 0"
 
 

@@ -107,6 +107,9 @@ def bad_values(cfg: CfgNode) -> Iterator[str]:
     for key in ("DATA.MEAN", "DATA.STD"):
         if len(value_of(cfg, key)) != 3:
             yield f"{key} is {list(value_of(cfg, key))}; it must be three numbers, of R, G and B"
+    betas = list(cfg.SOLVER.BETAS)
+    if len(betas) != 2 or not all(isinstance(b, float | int) and 0 <= b < 1 for b in betas):
+        yield f"SOLVER.BETAS {betas} must be two numbers from 0 to below 1"
     if not all(std > 0 for std in cfg.DATA.STD):
         yield f"DATA.STD is {list(cfg.DATA.STD)}; pixels are divided by it, so it must be above 0"
 

@@ -14,7 +14,7 @@ Groups = list[dict[str, list[Tensor] | float]]
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
-    """`SOLVER.OPTIMIZING_METHOD` over what learns, at the learning rate of no step yet."""
+    """`SOLVER.OPTIMIZING_METHOD` over what learns; `set_lr` gives every step its rate."""
     build = {"sgd": _sgd, "adamw": _adamw}[cfg.SOLVER.OPTIMIZING_METHOD]
     return build(cfg.SOLVER, _groups(cfg, model))
 

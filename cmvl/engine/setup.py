@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +70,14 @@ def begin(cfg: CfgNode, ckpt: Checkpointer) -> Position:
     Raises ConfigError where a checkpoint is another net's.
     """
 
-    def allow(text: str) -> None:
-        if remark := check_resume(text, cfg):
-            logger.warning(remark)
+    def warning(look: Callable[[str, CfgNode], str]) -> Callable[[str], None]:
+        def warn(text: str) -> None:
+            if remark := look(text, cfg):
+                logger.warning(remark)
 
-    def compare(text: str) -> None:
-        if remark := compare_start(text, cfg):
-            logger.warning(remark)
+        return warn
 
+    allow, compare = warning(check_resume), warning(compare_start)
     start = ckpt.start(cfg.TRAIN.AUTO_RESUME, cfg.TRAIN.INIT_FROM, allow, compare)
     if start.epoch >= cfg.SOLVER.MAX_EPOCH:
         logger.info(
