@@ -37,7 +37,7 @@ class VideoLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """logits (B, N, K), labels (B,) or (B, K) -> `loss`, its two terms, and the `error`.
 
-        H is the mean of the logits.
+        H is the mean of the logits. Labels (B, K) are multi-hot, or the shares of a mixed video.
         `clip_labels` (B, N, K): each clip's own labels, where they differ from the video's.
         """
         of_clips = labels.repeat_interleave(logits.shape[1], dim=0)
@@ -56,7 +56,12 @@ class VideoLoss(nn.Module):
 
 
 def top1_error(logits: Tensor, labels: Tensor) -> Tensor:
-    """logits (B, K), labels (B,) -> the share of wrong videos in percent."""
+    """logits (B, K), labels (B,) or (B, K) -> the share of wrong videos in percent.
+
+    Right is a mixed video where the larger of its parts is found.
+    """
+    if labels.dim() == 2:
+        labels = labels.argmax(dim=-1)
     return 100 * (logits.argmax(dim=-1) != labels).float().mean()
 
 

@@ -44,7 +44,7 @@ class VideoBatch:
     """B videos. `boxes` rows are (b * N + n, x1, y1, x2, y2) in clip pixels, or None."""
 
     clips: Tensor  # uint8 (B, N, 3, T, H, W)
-    labels: Tensor  # (B,) int64, (B, K) multi-hot, or (R, K) with boxes
+    labels: Tensor  # (B,) int64, (B, K) multi-hot or mixed, or (R, K) with boxes
     index: Tensor  # (B,) int64: position of each video in its list
     boxes: Tensor | None = None
     failures: tuple[str, ...] = ()

@@ -115,6 +115,17 @@ def test_dump_loads_again(tmp_path):
             ["TRAIN.LABEL_SMOOTHING", "0.1"],
             "TRAIN.LABEL_SMOOTHING 0.1 is for TASK classification: set it to 0",
         ),
+        ("TASK: detection", ["MIXUP.ENABLE", "True"], "TASK detection has those of boxes"),
+        (
+            "MIXUP: {ENABLE: True, ALPHA: 0}",
+            ["MIXUP.CUTMIX_ALPHA", "0"],
+            "wants a MIXUP.ALPHA or a MIXUP.CUTMIX_ALPHA above 0",
+        ),
+        (
+            "VIDEO: {NUM_CLIPS: 5}",
+            ["MIXUP.ENABLE", "True", "TRAIN.BATCH_SIZE", "6"],
+            "TRAIN.BATCH_SIZE 6 with VIDEO.NUM_CLIPS 5 makes 1 video: set TRAIN.BATCH_SIZE to 10",
+        ),
         ("", ["SOLVER.MOMENTUM", "0.0"], "SOLVER.NESTEROV True wants a SOLVER.MOMENTUM above 0"),
         (
             "SOLVER: {COSINE_AFTER_WARMUP: True}",

@@ -95,7 +95,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path):
             "TRAIN.BATCH_SIZE", 20, "OUTPUT_DIR", folder, "SOLVER.MAX_EPOCH", epochs,
             "SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", "[0]",
             "SOLVER.LRS", "[1]", "MODEL.DROPOUT_RATE", 0.5, "TEST.ENABLE", False,
-            "SOLVER.WARMUP_EPOCHS", 0, "TRAIN.EVAL_PERIOD", 0, *more,
+            "SOLVER.WARMUP_EPOCHS", 0, "TRAIN.EVAL_PERIOD", 0, "MIXUP.ENABLE", True, *more,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         return result

@@ -77,6 +77,13 @@ _C.AUG.RANDAUGMENT_MAGNITUDE = 9  # their strength, 0..30
 _C.AUG.COLOR_JITTER = 0.0  # strength of random brightness, contrast and saturation
 _C.AUG.RE_PROB = 0.0  # probability of erasing a random rectangle of a clip
 
+_C.MIXUP = CN()  # of whole videos: one share for all clips of a video
+_C.MIXUP.ENABLE = False  # True: training videos are mixed with others of their batch, labels too
+_C.MIXUP.ALPHA = 0.8  # mixup: a video's share is drawn from Beta(ALPHA, ALPHA); 0: no mixup
+_C.MIXUP.CUTMIX_ALPHA = 1.0  # the same of CutMix, where the other video fills a rectangle; 0: none
+_C.MIXUP.PROB = 1.0  # probability of a video's being mixed
+_C.MIXUP.SWITCH_PROB = 0.5  # then of CutMix instead of mixup, where there are both
+
 _C.VIDEO = CN()
 _C.VIDEO.NUM_CLIPS = 1  # N, clips of one video trained together
 _C.VIDEO.STRATEGY = "batch_reduction"  # batch_reduction | multi_iteration (Sec. 3.3)

@@ -36,17 +36,22 @@ def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
             "VIDEO.STRATEGY multi_iteration"
         )
         return
+    one = f"TRAIN.BATCH_SIZE {B} with VIDEO.NUM_CLIPS {N} makes 1 video"
+    more = f"TRAIN.BATCH_SIZE to {2 * ranks * plan.passes * (N if reduced else 1)} or more"
+    if cfg.MIXUP.ENABLE and plan.videos == 1:
+        yield (
+            f"MIXUP.ENABLE True mixes the videos of a pass in one process, and {one}: set {more}, "
+            "or MIXUP.ENABLE False"
+        )
     clips = 1 if cfg.BN.CLIPWISE and cfg.MEMORY.NORM != "batch_all" else N
     together = plan.videos * (ranks if cfg.BN.SYNC else 1) * clips
     memory, infusion = cfg.MEMORY.INTERACTION, cfg.MEMORY.INFUSION
     pooled = memory == "AveragePoolMemory" or infusion == "FeatureGating"  # 1 vector a clip
     if memory != "NoMemory" and pooled and cfg.MEMORY.NORM.startswith("batch") and together == 1:
-        mend = 2 * ranks * plan.passes * (N if reduced else 1)
         sync = "BN.SYNC True, " if ranks > 1 else ""
         yield (
             f"MEMORY.NORM {cfg.MEMORY.NORM} takes its statistics over the videos of a step in one "
-            f"process, and TRAIN.BATCH_SIZE {B} with VIDEO.NUM_CLIPS {N} makes 1 video: set {sync}"
-            f"TRAIN.BATCH_SIZE to {mend} or more, or MEMORY.NORM layer"
+            f"process, and {one}: set {sync}{more}, or MEMORY.NORM layer"
         )
 
 
@@ -101,6 +106,12 @@ def _labels(cfg: CfgNode) -> Iterator[str]:
     smoothing = cfg.TRAIN.LABEL_SMOOTHING
     if smoothing and cfg.TASK != "classification":
         yield f"TRAIN.LABEL_SMOOTHING {smoothing} is for TASK classification: set it to 0"
+    if not cfg.MIXUP.ENABLE:
+        return
+    if cfg.TASK == "detection":
+        yield "MIXUP.ENABLE True mixes the labels of videos, and TASK detection has those of boxes"
+    if cfg.MIXUP.ALPHA == cfg.MIXUP.CUTMIX_ALPHA == 0:
+        yield "MIXUP.ENABLE True wants a MIXUP.ALPHA or a MIXUP.CUTMIX_ALPHA above 0"
 
 
 def _crops(cfg: CfgNode) -> Iterator[str]:

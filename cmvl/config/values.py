@@ -68,6 +68,8 @@ RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
             "DATA_LOADER.TIMEOUT",
             "AUG.RANDAUGMENT_OPS",
             "AUG.COLOR_JITTER",
+            "MIXUP.ALPHA",
+            "MIXUP.CUTMIX_ALPHA",
             "TENSORBOARD.HISTOGRAM_PERIOD",
             "TENSORBOARD.NUM_VIDEOS",
             "VIDEO.LOSS_WEIGHT",
@@ -86,7 +88,10 @@ RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
         ),
     ),
     "above 0": (lambda x: x > 0, ("DATA.TARGET_FPS", "DIST.MEETING", "DIST.TIMEOUT")),
-    "from 0 to 1": (lambda x: 0 <= x <= 1, ("AUG.RE_PROB", "AVA.DETECTION_SCORE_THRESH")),
+    "from 0 to 1": (
+        lambda x: 0 <= x <= 1,
+        ("AUG.RE_PROB", "MIXUP.PROB", "MIXUP.SWITCH_PROB", "AVA.DETECTION_SCORE_THRESH"),
+    ),
     "from 0 to below 1": (
         lambda x: 0 <= x < 1,
         ("MODEL.DROPOUT_RATE", "SOLVER.MOMENTUM", "TRAIN.LABEL_SMOOTHING"),

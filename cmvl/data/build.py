@@ -10,8 +10,8 @@ from cmvl.config import batch_plan
 from cmvl.data.augment import build_augment
 from cmvl.data.dataset import VideoDataset
 from cmvl.data.loader import EpochSampler, VideoLoader
+from cmvl.data.mixing import build_collate
 from cmvl.data.transforms import EvalTransform, TrainTransform
-from cmvl.structures import collate
 from cmvl.utils.distributed import rank, world_size
 from cmvl.utils.errors import DataError
 
@@ -82,7 +82,7 @@ def build_loader(cfg: CfgNode, split: str) -> VideoLoader:
         dataset,
         batch_size=videos,
         sampler=sampler,
-        collate_fn=collate,
+        collate_fn=build_collate(cfg, split),
         num_workers=cfg.DATA_LOADER.NUM_WORKERS,
         timeout=cfg.DATA_LOADER.TIMEOUT,
         prefetch=cfg.DATA_LOADER.PREFETCH_FACTOR,
