@@ -116,6 +116,7 @@ def test_what_is_told_of_a_run_that_goes_on(options, told):
         ("MODEL.FREEZE ['head.*']", "optimizer", "momenta"),
         ("SOLVER.OPTIMIZING_METHOD adamw", "optimizer", "momenta"),
         ("SOLVER.ZERO_WD_1D_PARAM True", "optimizer", "momenta"),
+        ("SOLVER.BACKBONE_LR_MULT 0.1", "optimizer", "momenta"),
     ],
 )
 def test_what_makes_another_run(option, what, its):

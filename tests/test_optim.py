@@ -45,13 +45,27 @@ def test_normalisation_does_not_decay():
     assert {id(p) for p in others["params"]} == {id(p) for p in model[0].parameters()}
     assert (norms["weight_decay"], others["weight_decay"]) == (0.0, 0.01)
     assert type(optimizer) is SGD and others["nesterov"] and others["momentum"] == 0.9
-    assert set_lr(optimizer, 0.3) == 0.3
+    set_lr(optimizer, 0.3)
     assert {g["lr"] for g in optimizer.param_groups} == {0.3}
 
 
 def test_a_model_without_norms_has_one_group():
     optimizer = build_optimizer(load_cfg(None), nn.Linear(2, 2))
     assert len(optimizer.param_groups) == 1
+
+
+def test_a_backbone_may_learn_at_a_rate_of_its_own():
+    model = nn.ModuleDict(
+        {name: nn.Sequential(nn.Conv3d(3, 3, 1), nn.LayerNorm(3)) for name in ("backbone", "head")}
+    )
+    optimizer = build_optimizer(load_cfg(None, ["SOLVER.BACKBONE_LR_MULT", "0.1"]), model)
+    set_lr(optimizer, 0.5)
+    of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        group = of[id(parameter)]
+        assert group["lr"] == pytest.approx(0.05 if name.startswith("backbone.") else 0.5)
+        assert group["weight_decay"] == (0 if ".1." in name else 1e-4)
+    assert len(build_optimizer(load_cfg(None), model).param_groups) == 2
 
 
 def test_a_step_of_adamw():

@@ -14,7 +14,10 @@ BACKBONE = ("MODEL.BACKBONE", "RESNET", "SLOWFAST", "NONLOCAL", "I3D")
 NET = (*BACKBONE, "TASK", "MODEL.NUM_CLASSES", "MEMORY", "DETECTION")
 FIRST = ("MEMORY.INIT", "RESNET.ZERO_INIT_FINAL_BN")  # of initial weights, which have gone
 # What learns and how: the optimizer's state goes by the order of it.
-MOMENTA = ("MODEL.FREEZE", "SOLVER.OPTIMIZING_METHOD", "SOLVER.ZERO_WD_1D_PARAM")
+MOMENTA = (
+    "MODEL.FREEZE", "SOLVER.OPTIMIZING_METHOD", "SOLVER.ZERO_WD_1D_PARAM",
+    "SOLVER.BACKBONE_LR_MULT",
+)  # fmt: skip
 INPUT = (  # of torchvision's weights their own mean and deviation
     "DATA.NUM_FRAMES", "DATA.SAMPLING_RATE", "DATA.TARGET_FPS", "DATA.MEAN", "DATA.STD",
     "TORCHVISION.WEIGHTS",

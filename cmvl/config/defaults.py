@@ -175,6 +175,7 @@ _C.BN.WEIGHT_DECAY = 0.0  # weight decay of normalisation parameters
 _C.SOLVER = CN()
 _C.SOLVER.OPTIMIZING_METHOD = "sgd"  # sgd | adamw, which transformers are trained with
 _C.SOLVER.BASE_LR = 0.1  # learning rate for TRAIN.BATCH_SIZE independent clips
+_C.SOLVER.BACKBONE_LR_MULT = 1.0  # the backbone's rate in units of that of memory and head
 _C.SOLVER.LR_POLICY = "cosine"  # cosine | steps_with_relative_lrs
 _C.SOLVER.COSINE_END_LR = 0.0  # learning rate at the end of the cosine
 _C.SOLVER.COSINE_AFTER_WARMUP = False  # start the cosine at the end of the warm-up

@@ -87,7 +87,10 @@ RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
             "SOLVER.CLIP_GRAD_L2NORM",
         ),
     ),
-    "above 0": (lambda x: x > 0, ("DATA.TARGET_FPS", "DIST.MEETING", "DIST.TIMEOUT")),
+    "above 0": (
+        lambda x: x > 0,
+        ("DATA.TARGET_FPS", "DIST.MEETING", "DIST.TIMEOUT", "SOLVER.BACKBONE_LR_MULT"),
+    ),
     "from 0 to 1": (
         lambda x: 0 <= x <= 1,
         ("AUG.RE_PROB", "MIXUP.PROB", "MIXUP.SWITCH_PROB", "AVA.DETECTION_SCORE_THRESH"),

@@ -35,20 +35,24 @@ def _adamw(solver: CfgNode, groups: Groups) -> AdamW:
 
 def _groups(cfg: CfgNode, model: nn.Module) -> Groups:
     """Parameters of normalisation layers, with `BN.WEIGHT_DECAY`; the others; and, where
-    `SOLVER.ZERO_WD_1D_PARAM` sets them apart, vectors and biases without any decay.
+    `SOLVER.ZERO_WD_1D_PARAM` sets them apart, vectors and biases without any decay. All these
+    twice, if `SOLVER.BACKBONE_LR_MULT` gives the backbone a rate of its own.
     """
     norms = {id(p) for m in model.modules() if isinstance(m, NORMS) for p in m.parameters(False)}
-    groups: Groups = [
-        {"params": [], "weight_decay": cfg.BN.WEIGHT_DECAY},
-        {"params": [], "weight_decay": cfg.SOLVER.WEIGHT_DECAY},
-        {"params": [], "weight_decay": 0.0},
-    ]
+    decays, mult = (cfg.BN.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY, 0.0), cfg.SOLVER.BACKBONE_LR_MULT
+    groups: dict[tuple[float, int], dict[str, list[Tensor] | float]] = {
+        (scale, kind): {"params": [], "weight_decay": decay, "lr_scale": scale}
+        for scale in (1.0, mult)
+        for kind, decay in enumerate(decays)
+    }
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             vector = parameter.ndim < 2 or name.endswith(".bias")
             others = 2 if vector and cfg.SOLVER.ZERO_WD_1D_PARAM else 1
-            groups[0 if id(parameter) in norms else others]["params"].append(parameter)
-    return [group for group in groups if group["params"]]
+            kind = 0 if id(parameter) in norms else others
+            scale = mult if name.startswith("backbone.") else 1.0
+            groups[scale, kind]["params"].append(parameter)
+    return [group for group in groups.values() if group["params"]]
 
 
 def build_schedule(cfg: CfgNode, scale: float) -> Callable[[float], float]:
@@ -82,7 +86,7 @@ def _steps(solver: CfgNode) -> Callable[[float], float]:
     return lambda epoch: solver.BASE_LR * solver.LRS[bisect.bisect_right(starts, epoch) - 1]
 
 
-def set_lr(optimizer: Optimizer, lr: float) -> float:
+def set_lr(optimizer: Optimizer, lr: float) -> None:
+    """Of every group in its own measure."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
-    return lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
