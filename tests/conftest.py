@@ -1,5 +1,6 @@
 """Data that several tests share, made once per session."""
 
+import fcntl
 import os
 import signal
 
@@ -18,9 +19,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory):
-    """A demo data set of a few videos: real mp4 files, lists in relation/ and events/."""
-    folder = tmp_path_factory.mktemp("demo_data")
-    write_demo(folder, train=12, val=4, test=4)
+    """A demo data set of a few videos: real mp4 files, lists in relation/ and events/.
+
+    Test processes have it together: the first makes it. Nobody is to change it.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    folder = place / "demo_data"
+    with (place / "demo_data.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_demo(folder, train=12, val=4, test=4)
     return folder
 
 
