@@ -65,6 +65,8 @@ def test_differences_of_pairs(cell, other, said, ahead):
         ("i3d_independent", "i3d_ungrouped", "{} in I3D,"),
         ("r2plus1d_independent", "r2plus1d_ungrouped", "{} in R(2+1)D,"),
         ("slowfast_independent", "slowfast_ungrouped", "{} in SlowFast, in all 24 pairs"),
+        ("maps32_independent", "maps32_ungrouped", "lose {} points to all clips together, level"),
+        ("maps128_independent", "maps128_ungrouped", "and {}, in every seed:"),
         ("independent_layer", "independent_ungrouped_layer", "Slow-only's memory {}, where"),
         ("independent_ungrouped", "independent_ungrouped_layer", "itself then gains nothing ({})."),
     ],
