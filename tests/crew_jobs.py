@@ -1,6 +1,7 @@
 """What the processes of a test do; a module of its own, so that they can import it."""
 
 import atexit
+import multiprocessing
 import os
 import signal
 import sys
@@ -155,6 +156,10 @@ def evaluate_norms(folder):
     nothing = SimpleNamespace(compute=dict, by_position=list)
     evaluate(norm, [], lambda model, batches: iter(batches), nothing, Precision(None, CPU))
     torch.save(norm.state_dict(), folder / f"{rank()}.pt")
+
+
+def note_how_workers_start(folder):
+    (folder / f"{rank()}.txt").write_text(multiprocessing.get_start_method())
 
 
 def leave_amid_collectives():

@@ -1,5 +1,6 @@
 """Several processes compute what one does, and fail with the one real cause."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -91,6 +92,13 @@ def test_an_evaluation_has_the_statistics_of_the_checkpoint(tmp_path):
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first["running_mean"].tolist() == second["running_mean"].tolist() == [5, 5, 5]
     assert first["num_batches_tracked"] == second["num_batches_tracked"] == 0
+
+
+def test_data_workers_start_as_in_a_run_of_one_process(tmp_path):
+    """Spawned ones would each import all anew: seconds, and a copy of everything."""
+    launch(crew_jobs.note_how_workers_start, [tmp_path], Crew(2, gpu=False))
+    said = {(tmp_path / f"{rank}.txt").read_text() for rank in range(2)}
+    assert said == {multiprocessing.get_start_method()}
 
 
 def test_more_processes_than_gpus_are_told():
