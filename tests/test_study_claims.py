@@ -14,9 +14,9 @@ RUNS = {(r["cell"], r["seed"]): r for r in read_results(PAGE.with_suffix("") / "
 SEEDS = range(9)
 
 
-def differences(cell, other, value=lambda run: run["top1"]):
+def differences(cell, other, value=lambda run: run["top1"], seeds=SEEDS):
     """Of the runs with the same seed."""
-    both = [seed for seed in SEEDS if (cell, seed) in RUNS and (other, seed) in RUNS]
+    both = [seed for seed in seeds if (cell, seed) in RUNS and (other, seed) in RUNS]
     return [value(RUNS[cell, seed]) - value(RUNS[other, seed]) for seed in both]
 
 
@@ -75,6 +75,22 @@ def test_differences_of_six_pairs(cell, other, said):
     found = differences(other, cell)
     assert len(found) == 6
     assert said.format(as_text(found)) in TEXT
+
+
+@pytest.mark.parametrize(
+    ("cell", "other", "said", "ahead"),
+    [
+        ("ungrouped", "frozen", "too, in five of six seeds, by {} points", 5),
+        ("after_clips_ungrouped", "after_clips_frozen", "from clip-level training by {}.", 6),
+        ("ungrouped", "tenth_ungrouped", "behind the whole one by {} points from single", 4),
+        ("after_clips_ungrouped", "after_clips_tenth_ungrouped", "by {} from clip-level", 6),
+    ],
+)
+def test_rates_of_the_backbone(cell, other, said, ahead):
+    found = differences(cell, other, seeds=range(9, 15))
+    assert len(found) == 6
+    assert said.format(as_text(found)) in TEXT
+    assert sum(value > 0 for value in found) == ahead
 
 
 def test_all_clips_together_are_ahead_of_groups_in_all_24_pairs():
