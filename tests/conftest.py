@@ -5,7 +5,7 @@ import os
 import signal
 
 # Before torch is imported: the test processes share the cores, and threads would fight for them.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch

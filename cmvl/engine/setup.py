@@ -15,7 +15,7 @@ from cmvl.config import dump_cfg
 from cmvl.config.compare import check_resume, compare_start
 from cmvl.engine.precision import allow_tf32
 from cmvl.utils.distributed import is_main, rank, world_size
-from cmvl.utils.environment import command_line, device_name, versions
+from cmvl.utils.environment import command_line, cores, device_name, versions
 from cmvl.utils.errors import ConfigError
 from cmvl.utils.launch import Crew
 from cmvl.utils.logging import logger, setup_logging
@@ -42,6 +42,7 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
         raise ConfigError(f"OUTPUT_DIR {output_dir} is a file: name a folder, or a new one")
     setup_logging(output_dir)
     device = _device(cfg)
+    _share_cores(cfg)
     random.seed(cfg.RNG_SEED)
     np.random.seed(cfg.RNG_SEED)
     torch.manual_seed(cfg.RNG_SEED)
@@ -89,6 +90,13 @@ def begin(cfg: CfgNode, ckpt: Checkpointer) -> Position:
     return start
 
 
+def _share_cores(cfg: CfgNode) -> None:
+    """More threads than free cores wait for each other: tens of times slower, not faster."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", build_crew(cfg).processes))
+        torch.set_num_threads(max(1, cores() // here - cfg.DATA_LOADER.NUM_WORKERS))
+
+
 def setup_own_numbers(cfg: CfgNode) -> None:
     """From here on every process draws random numbers of its own; the weights are drawn by now."""
     if rank():
@@ -97,11 +105,6 @@ def setup_own_numbers(cfg: CfgNode) -> None:
 
 def _device(cfg: CfgNode) -> torch.device:
     if cfg.NUM_GPUS == 0:
-        if "OMP_NUM_THREADS" not in os.environ:
-            # More threads than free cores wait for each other: tens of times slower, not faster.
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-            here = int(os.environ.get("LOCAL_WORLD_SIZE", cfg.DIST.PROCESSES or 1))
-            torch.set_num_threads(max(1, cores // here - cfg.DATA_LOADER.NUM_WORKERS))
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ConfigError(
