@@ -83,10 +83,17 @@ def test_differences_of_six_pairs(cell, other, said):
         ("ungrouped", "frozen", "too, in five of six seeds, by {} points", 5),
         ("after_clips_ungrouped", "after_clips_frozen", "from clip-level training by {}.", 6),
         ("ungrouped", "tenth_ungrouped", "behind the whole one by {} points from single", 4),
+        ("ungrouped", "nomemory_ungrouped", "the memory lifts Slow-only by {} points; the gate", 6),
+        ("ungrouped", "residual_ungrouped", "ahead of the residual design by {} and", 6),
+        ("ungrouped", "avgpool_ungrouped", "of average pooling by {}, all in every seed", 6),
+        ("ungrouped", "n3_ungrouped", "5 clips are ahead of 3 by {}, and", 5),
+        ("n9_ungrouped", "ungrouped", "and 9 of 5 by {}.", 5),
+        ("ungrouped", "r8_ungrouped", "d / d' = 8 loses nothing ({})", 3),
+        ("residual_ungrouped", "avgpool_ungrouped", "hardly ahead of average pooling ({})", 3),
         ("after_clips_ungrouped", "after_clips_tenth_ungrouped", "by {} from clip-level", 6),
     ],
 )
-def test_rates_of_the_backbone(cell, other, said, ahead):
+def test_differences_of_the_last_six_seeds(cell, other, said, ahead):
     found = differences(cell, other, seeds=range(9, 15))
     assert len(found) == 6
     assert said.format(as_text(found)) in TEXT
