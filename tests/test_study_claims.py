@@ -89,6 +89,8 @@ def test_differences_of_six_pairs(cell, other, said):
         ("ungrouped", "n3_ungrouped", "5 clips are ahead of 3 by {}, and", 5),
         ("n9_ungrouped", "ungrouped", "and 9 of 5 by {}.", 5),
         ("ungrouped", "r8_ungrouped", "d / d' = 8 loses nothing ({})", 3),
+        ("alike_ungrouped", "alike_batch", "groups lose {} points where the backbone is frozen", 6),
+        ("alike_tuned_ungrouped", "alike_tuned", "and {} end-to-end, at the rate of this study", 6),
         ("residual_ungrouped", "avgpool_ungrouped", "hardly ahead of average pooling ({})", 3),
         ("after_clips_ungrouped", "after_clips_tenth_ungrouped", "by {} from clip-level", 6),
     ],
