@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from cmvl.layers.init import init_linear
 
@@ -94,6 +93,8 @@ class RoIHead(nn.Module):
 
     def _pool(self, x: Tensor, boxes: Tensor) -> Tensor:
         """(B, N, d, t, h, w) -> (R, d)."""
+        from torchvision.ops import roi_align  # slow to import
+
         still = x.mean(dim=3).flatten(0, 1)  # (B N, d, h, w)
         still = still.to(torch.promote_types(still.dtype, torch.float32))  # boxes need the digits
         cells = roi_align(

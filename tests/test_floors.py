@@ -89,6 +89,15 @@ def test_nobody_assigns_to_cfg(path):
             assert getattr(root, "id", "") != "cfg", f"{path}:{node.lineno} assigns to cfg"
 
 
+def test_torchvision_is_imported_where_it_is_used():
+    """It takes a second and a half, of every tool and every process of a run."""
+    for path in set(FILES) - {ROOT / "cmvl/backbones/torchvision.py"}:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                named = [a.name for a in node.names] + [getattr(node, "module", None) or ""]
+                assert not any(n.startswith("torchvision") for n in named), path
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_rooms_stay_small(path):
     lines = path.read_text().splitlines()

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
-from torchvision.transforms import v2
 
 
 class ClipAugment:
@@ -24,6 +23,8 @@ class ClipAugment:
         grey: tuple[float, ...] = (114.75, 114.75, 114.75),
         shared: bool = False,
     ):
+        from torchvision.transforms import v2  # slow to import
+
         steps: list[torch.nn.Module] = []
         if ops:
             steps.append(v2.RandAugment(ops, magnitude, fill=[round(value) for value in grey]))

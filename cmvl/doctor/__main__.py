@@ -18,6 +18,8 @@ def examine() -> Iterator[str | Finding]:
     for name, found in versions().items():
         yield Finding(name, BROKEN if found == "missing" else OK, found)
     try:
+        import torchvision  # noqa: F401 - the commonest to be broken, and elsewhere imported late
+
         from cmvl.doctor.selftest import self_test
         from cmvl.doctor.surroundings import decoder, features, machine
     except Exception as error:  # of a broken installation anything may come
