@@ -15,8 +15,10 @@ import torch
 import torch.distributed as dist
 from norm_kernels import stand_ins
 from torch.optim import SGD
+from torch.utils.data import Dataset
 
 from cmvl.config import load_cfg
+from cmvl.data.loader import VideoLoader
 from cmvl.encode import batch_reduction, multi_iteration
 from cmvl.engine.precise import precise_bn
 from cmvl.engine.precision import Precision
@@ -158,8 +160,17 @@ def evaluate_norms(folder):
     torch.save(norm.state_dict(), folder / f"{rank()}.pt")
 
 
+class HowStarted(Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        return multiprocessing.current_process()._start_method
+
+
 def note_how_workers_start(folder):
-    (folder / f"{rank()}.txt").write_text(multiprocessing.get_start_method())
+    ((said,),) = VideoLoader(HowStarted(), num_workers=1, timeout=60, prefetch=1)
+    (folder / f"{rank()}.txt").write_text(said)
 
 
 def leave_amid_collectives():

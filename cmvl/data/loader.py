@@ -4,6 +4,7 @@ import atexit
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import get_all_start_methods
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from typing import Any
@@ -95,6 +96,9 @@ class VideoLoader(DataLoader):
         if num_workers:
             dataset.held = torch.full((num_workers,), -1).share_memory_()
             options |= {"timeout": timeout, "prefetch_factor": prefetch}
+            # The system's way, however this process was started: the workers of a spawned one
+            # would be spawned too, and each import all anew.
+            options["multiprocessing_context"] = get_all_start_methods()[0]
         super().__init__(
             dataset,
             num_workers=num_workers,

@@ -138,8 +138,6 @@ def _work(
     """A process of the crew."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's business
     die_with_parent()
-    # Else its data workers would be spawned as it was, and import all anew, every one.
-    multiprocessing.set_start_method(None, force=True)
     try:
         with seated(seat, crew.gpu, crew.timeout, crew.meeting):
             job(*arguments)

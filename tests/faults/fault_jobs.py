@@ -104,7 +104,6 @@ def main(options, blow, said):
     os.dup2(console, 1)
     os.dup2(console, 2)
     torch.set_num_threads(1)
-    multiprocessing.set_start_method("fork", force=True)  # of data workers
     try:
         cfg = load_cfg(CONFIG, options)
         launch(run, [cfg, blow], build_crew(cfg))
