@@ -115,7 +115,11 @@ def test_dump_loads_again(tmp_path):
             ["TRAIN.LABEL_SMOOTHING", "0.1"],
             "TRAIN.LABEL_SMOOTHING 0.1 is for TASK classification: set it to 0",
         ),
-        ("TASK: detection", ["MIXUP.ENABLE", "True"], "TASK detection has those of boxes"),
+        (
+            "TASK: detection",
+            ["MIXUP.ENABLE", "True"],
+            "TASK detection has those of boxes: set it to False",
+        ),
         (
             "MIXUP: {ENABLE: True, ALPHA: 0}",
             ["MIXUP.CUTMIX_ALPHA", "0"],

@@ -38,7 +38,7 @@ def test_command(line, desk):
     module = ["-m", "torch.distributed.run"] if words[0] == "torchrun" else []
     extra = f"{TINY} --steps 1" if "benchmark.py" in line else SMALL
     command = [sys.executable, *module, *words[1:], *extra.split()]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=desk, env=environment, capture_output=True, text=True, timeout=600
     )

@@ -62,7 +62,7 @@ ALL = [(page, line) for line, page in FIRST.items()]
 
 
 def run(line, cwd):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         line, shell=True, cwd=cwd, capture_output=True, text=True, env=environment, timeout=900
     )

@@ -20,7 +20,7 @@ def doctor(*paths):
         [sys.executable, "-m", "cmvl.doctor"],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": places, "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": places},
         timeout=120,
     )
 

@@ -32,7 +32,7 @@ ROW = '{id},S1,Kitchen,6,7,Yes,"A person, who ...",door,"She; he",{actions},2.00
 
 def run(name, *args):
     command = [sys.executable, str(ROOT / "tools" / name), *map(str, args)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert result.returncode == 0, result.stderr
     return result.stdout

@@ -67,7 +67,7 @@ def test_all_three_train_together(fork, named_videos, tmp_path):
         [*command, *SMALL.split(), *options.split()],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(fork), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(fork)},
         timeout=300,
     )
     assert result.returncode == 0, result.stderr
@@ -82,7 +82,7 @@ def test_the_new_backbone_is_under_the_contract(fork):
         cwd=fork,
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(fork), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(fork)},
         timeout=300,
     )
     assert result.returncode == 0, result.stdout

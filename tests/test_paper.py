@@ -230,7 +230,7 @@ def test_tool():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert run.returncode == 0, run.stderr
     for params in ("49.2  49.24", "40.9  40.85", "36.7  36.66", "34.6  34.56"):

@@ -108,7 +108,7 @@ def test_nothing_to_predict(place, tmp_path):
 
 def predict_tool(*args):
     command = [sys.executable, str(ROOT / "tools/predict.py"), *map(str, args)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     environment |= {"PYTHONIOENCODING": "utf-8:strict"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 

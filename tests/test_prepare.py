@@ -29,7 +29,7 @@ HEADER = "id,subject,script,actions,length\n"
 
 def run_tool(name, *args):
     command = [sys.executable, str(ROOT / "tools" / name), *map(str, args)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 

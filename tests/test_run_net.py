@@ -32,7 +32,7 @@ def data(demo_data):
 def run_net(*args):
     command = [sys.executable, str(ROOT / "tools/run_net.py"), *map(str, args)]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": path}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 

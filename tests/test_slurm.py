@@ -21,7 +21,7 @@ SMALL = (
 
 def submit(*words, **environment):
     command = [sys.executable, ROOT / "tools/slurm.py", "--cfg", CM, "--gpus", "0", *words]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(list(map(str, command)), env=environment, **pipes)
 

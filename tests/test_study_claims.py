@@ -25,79 +25,67 @@ def as_text(values):
     return f"{mean(values):.1f} ± {stdev(values) / len(values) ** 0.5:.1f}"
 
 
-@pytest.mark.parametrize(
-    ("cell", "other", "said", "ahead"),
-    [
-        ("after_clips", "after_clips_frozen", "end-to-end is ahead in all nine seeds, by {}", 9),
-        ("cm", "residual", "ahead of the residual design in eight of nine, by {}", 8),
-        ("cm_long", "residual_long", "the gate is ahead in every seed, by {}", 9),
-        ("cm", "n3", "from 3 to 5 clips by {}", 8),
-        ("n7", "cm", "to 7 by {}", 6),
-        ("multi_iteration", "cm", "They differ by {} points, the one ahead in six seeds", 6),
-        ("cm", "after_clips", "from single events in eight seeds, by {}", 8),
-        ("stride8", "clips", "helps in every seed, by {}", 9),
-        ("clips", "stride16", "cannot hold the middle one, which costs {}", 8),
-        ("cm", "stride8", "No stride comes near the memory: {} points are left", 9),
-        ("cm", "clips", "The memory lifts Slow-only by {}", 9),
-        ("i3d_cm", "i3d_clips", "I3D by {}", 9),
-        ("r2plus1d_cm", "r2plus1d_clips", "R(2+1)D by {}, each in every seed", 9),
-        ("slowfast_cm", "slowfast_clips", "SlowFast gains {} points over all and loses 2.5", 8),
-        ("slowfast_cm", "slowfast_cm_slow", "in seven of nine seeds, by {}", 7),
-    ],
-)
-def test_differences_of_pairs(cell, other, said, ahead):
-    found = differences(cell, other)
-    assert len(found) == len(SEEDS)
-    assert said.format(as_text(found)) in TEXT
-    assert sum(value > 0 for value in found) == ahead
+NINE = [  # seeds 0 to 8: the cell ahead, the other, the sentence, in how many seeds
+    ("after_clips", "after_clips_frozen", "end-to-end is ahead in all nine seeds, by {}", 9),
+    ("cm", "residual", "ahead of the residual design in eight of nine, by {}", 8),
+    ("cm_long", "residual_long", "the gate is ahead in every seed, by {}", 9),
+    ("cm", "n3", "from 3 to 5 clips by {}", 8),
+    ("n7", "cm", "to 7 by {}", 6),
+    ("multi_iteration", "cm", "They differ by {} points, the one ahead in six seeds", 6),
+    ("cm", "after_clips", "from single events in eight seeds, by {}", 8),
+    ("stride8", "clips", "helps in every seed, by {}", 9),
+    ("clips", "stride16", "cannot hold the middle one, which costs {}", 8),
+    ("cm", "stride8", "No stride comes near the memory: {} points are left", 9),
+    ("cm", "clips", "The memory lifts Slow-only by {}", 9),
+    ("i3d_cm", "i3d_clips", "I3D by {}", 9),
+    ("r2plus1d_cm", "r2plus1d_clips", "R(2+1)D by {}, each in every seed", 9),
+    ("slowfast_cm", "slowfast_clips", "SlowFast gains {} points over all and loses 2.5", 8),
+    ("slowfast_cm", "slowfast_cm_slow", "in seven of nine seeds, by {}", 7),
+]
+SIX = [  # 3 to 8
+    ("cm", "init_normal", "is ahead of N(0, 0.01) by {} points in every seed", 6),
+    ("independent_layer", "independent", "five of six seeds, by {}, `batch_all`", 5),
+    ("independent_all", "independent", "`batch_all` in four, by {}.", 4),
+    ("shuffled_ungrouped", "shuffled", "lose {} to all clips together", 5),
+    ("shuffled_layer", "shuffled", "ahead of the batch norm by {}, level in one", 5),
+    ("shuffled_all", "shuffled", "`batch_all` gains nothing ({})", 3),
+    ("independent_ungrouped", "independent", "by far: {} points in Slow-only", 6),
+    ("i3d_ungrouped", "i3d_independent", "{} in I3D,", 6),
+    ("r2plus1d_ungrouped", "r2plus1d_independent", "{} in R(2+1)D,", 6),
+    ("slowfast_ungrouped", "slowfast_independent", "{} in SlowFast, in all 24 pairs", 6),
+    ("maps32_ungrouped", "maps32_independent", "lose {} points to all clips together, level", 5),
+    ("maps128_ungrouped", "maps128_independent", "and {}, in every seed:", 6),
+    ("independent_ungrouped_layer", "independent_layer", "Slow-only's memory {}, where", 5),
+    ("independent_ungrouped_layer", "independent_ungrouped", "itself then gains nothing ({}).", 2),
+]
+LAST = [  # 9 to 14
+    ("ungrouped", "frozen", "too, in five of six seeds, by {} points", 5),
+    ("after_clips_ungrouped", "after_clips_frozen", "from clip-level training by {}.", 6),
+    ("ungrouped", "tenth_ungrouped", "behind the whole one by {} points from single", 4),
+    ("ungrouped", "nomemory_ungrouped", "the memory lifts Slow-only by {} points; the gate", 6),
+    ("ungrouped", "residual_ungrouped", "ahead of the residual design by {} and", 6),
+    ("ungrouped", "avgpool_ungrouped", "of average pooling by {}, all in every seed", 6),
+    ("ungrouped", "n3_ungrouped", "5 clips are ahead of 3 by {}, and", 5),
+    ("n9_ungrouped", "ungrouped", "and 9 of 5 by {}.", 5),
+    ("ungrouped", "r8_ungrouped", "d / d' = 8 loses nothing ({})", 3),
+    ("alike_ungrouped", "alike_batch", "groups lose {} points where the backbone is frozen", 6),
+    ("alike_tuned_ungrouped", "alike_tuned", "and {} end-to-end, at the rate of this study", 6),
+    ("residual_ungrouped", "avgpool_ungrouped", "hardly ahead of average pooling ({})", 3),
+    ("after_clips_ungrouped", "after_clips_tenth_ungrouped", "by {} from clip-level", 6),
+]
 
 
 @pytest.mark.parametrize(
-    ("cell", "other", "said"),
+    ("seeds", "cell", "other", "said", "ahead"),
     [
-        ("init_normal", "cm", "is ahead of N(0, 0.01) by {} points in every seed"),
-        ("independent", "independent_layer", "five of six seeds, by {}, `batch_all`"),
-        ("independent", "independent_all", "`batch_all` in four, by {}."),
-        ("shuffled", "shuffled_ungrouped", "lose {} to all clips together"),
-        ("shuffled", "shuffled_layer", "ahead of the batch norm by {}, level in one"),
-        ("shuffled", "shuffled_all", "`batch_all` gains nothing ({})"),
-        ("independent", "independent_ungrouped", "by far: {} points in Slow-only"),
-        ("i3d_independent", "i3d_ungrouped", "{} in I3D,"),
-        ("r2plus1d_independent", "r2plus1d_ungrouped", "{} in R(2+1)D,"),
-        ("slowfast_independent", "slowfast_ungrouped", "{} in SlowFast, in all 24 pairs"),
-        ("maps32_independent", "maps32_ungrouped", "lose {} points to all clips together, level"),
-        ("maps128_independent", "maps128_ungrouped", "and {}, in every seed:"),
-        ("independent_layer", "independent_ungrouped_layer", "Slow-only's memory {}, where"),
-        ("independent_ungrouped", "independent_ungrouped_layer", "itself then gains nothing ({})."),
+        (seeds, *pair)
+        for seeds, pairs in ((SEEDS, NINE), (range(3, 9), SIX), (range(9, 15), LAST))
+        for pair in pairs
     ],
 )
-def test_differences_of_six_pairs(cell, other, said):
-    found = differences(other, cell)
-    assert len(found) == 6
-    assert said.format(as_text(found)) in TEXT
-
-
-@pytest.mark.parametrize(
-    ("cell", "other", "said", "ahead"),
-    [
-        ("ungrouped", "frozen", "too, in five of six seeds, by {} points", 5),
-        ("after_clips_ungrouped", "after_clips_frozen", "from clip-level training by {}.", 6),
-        ("ungrouped", "tenth_ungrouped", "behind the whole one by {} points from single", 4),
-        ("ungrouped", "nomemory_ungrouped", "the memory lifts Slow-only by {} points; the gate", 6),
-        ("ungrouped", "residual_ungrouped", "ahead of the residual design by {} and", 6),
-        ("ungrouped", "avgpool_ungrouped", "of average pooling by {}, all in every seed", 6),
-        ("ungrouped", "n3_ungrouped", "5 clips are ahead of 3 by {}, and", 5),
-        ("n9_ungrouped", "ungrouped", "and 9 of 5 by {}.", 5),
-        ("ungrouped", "r8_ungrouped", "d / d' = 8 loses nothing ({})", 3),
-        ("alike_ungrouped", "alike_batch", "groups lose {} points where the backbone is frozen", 6),
-        ("alike_tuned_ungrouped", "alike_tuned", "and {} end-to-end, at the rate of this study", 6),
-        ("residual_ungrouped", "avgpool_ungrouped", "hardly ahead of average pooling ({})", 3),
-        ("after_clips_ungrouped", "after_clips_tenth_ungrouped", "by {} from clip-level", 6),
-    ],
-)
-def test_differences_of_the_last_six_seeds(cell, other, said, ahead):
-    found = differences(cell, other, seeds=range(9, 15))
-    assert len(found) == 6
+def test_differences_of_pairs(seeds, cell, other, said, ahead):
+    found = differences(cell, other, seeds=seeds)
+    assert len(found) == len(seeds)
     assert said.format(as_text(found)) in TEXT
     assert sum(value > 0 for value in found) == ahead
 

@@ -12,7 +12,7 @@ from cmvl.utils.errors import ConfigError
 def validate(cfg: CfgNode) -> list[str]:
     """What is wrong with the whole, however many processes there will be."""
     wrong = list(bad_values(cfg))
-    checks = (find_lack, _strategy, _optimizer, _schedule, _labels, _crops, _boxes)
+    checks = (find_lack, _strategy, _optimizer, _schedule, _labels, _mixing, _crops, _boxes)
     return wrong or [text for check in checks for text in check(cfg)]
 
 
@@ -106,10 +106,16 @@ def _labels(cfg: CfgNode) -> Iterator[str]:
     smoothing = cfg.TRAIN.LABEL_SMOOTHING
     if smoothing and cfg.TASK != "classification":
         yield f"TRAIN.LABEL_SMOOTHING {smoothing} is for TASK classification: set it to 0"
+
+
+def _mixing(cfg: CfgNode) -> Iterator[str]:
     if not cfg.MIXUP.ENABLE:
         return
     if cfg.TASK == "detection":
-        yield "MIXUP.ENABLE True mixes the labels of videos, and TASK detection has those of boxes"
+        yield (
+            "MIXUP.ENABLE True mixes the labels of videos, and TASK detection has those of boxes: "
+            "set it to False"
+        )
     if cfg.MIXUP.ALPHA == cfg.MIXUP.CUTMIX_ALPHA == 0:
         yield "MIXUP.ENABLE True wants a MIXUP.ALPHA or a MIXUP.CUTMIX_ALPHA above 0"
 

@@ -36,11 +36,8 @@ class VideoMixer:
     seed: int = 0
 
     def __call__(self, items: list[VideoItem]) -> VideoBatch:
-        """`collate`, and what it gives mixed."""
-        return self.mix(collate(items))
-
-    def mix(self, batch: VideoBatch) -> VideoBatch:
-        """Its clips in place; labels (B,) or (B, K) -> (B, K) floating, clips' own ones alike."""
+        """What `collate` makes, mixed; labels (B,) or (B, K) -> (B, K) floating."""
+        batch = collate(items)
         rng = np.random.default_rng([self.seed, *batch.index.tolist()])
         videos = batch.clips.numpy()
         last, shares = videos[-1].copy(), torch.ones(len(videos))

@@ -90,13 +90,6 @@ def begin(cfg: CfgNode, ckpt: Checkpointer) -> Position:
     return start
 
 
-def _share_cores(cfg: CfgNode) -> None:
-    """More threads than free cores wait for each other: tens of times slower, not faster."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", build_crew(cfg).processes))
-        torch.set_num_threads(max(1, cores() // here - cfg.DATA_LOADER.NUM_WORKERS))
-
-
 def setup_own_numbers(cfg: CfgNode) -> None:
     """From here on every process draws random numbers of its own; the weights are drawn by now."""
     if rank():
@@ -112,3 +105,10 @@ def _device(cfg: CfgNode) -> torch.device:
             "set NUM_GPUS 0 to run on the CPU, or mend the driver"
         )
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def _share_cores(cfg: CfgNode) -> None:
+    """More threads than free cores wait for each other: tens of times slower, not faster."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", build_crew(cfg).processes))
+        torch.set_num_threads(max(1, cores() // here - cfg.DATA_LOADER.NUM_WORKERS))

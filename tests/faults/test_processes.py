@@ -51,7 +51,7 @@ def test_torchrun_starts_a_failed_run_again(tmp_path, data, two_undisturbed):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     words = [*torchrun, "--max-restarts=1", job, run, data, *TWO, *EVERY_STEP]
     here = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": f"{here.parents[1]}:{here}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{here.parents[1]}:{here}"}
     done = subprocess.run(
         list(map(str, words)), capture_output=True, text=True, env=environment, timeout=600
     )
