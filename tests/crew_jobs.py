@@ -150,6 +150,23 @@ def fail(how):
     dist.barrier()
 
 
+def fail_apart(failing, hearing):
+    """One process fails; the others lose their connection to it, or hear of nothing."""
+    if rank() == int(failing):
+        raise DataError("train.csv:7: no label")
+    if hearing == "hearing":
+        dist.barrier()
+    time.sleep(1000)
+
+
+def count():
+    """All of them, by a collective."""
+    ranks = torch.tensor(float(rank()))
+    dist.all_reduce(ranks)
+    if rank() == 0:
+        print(f"{world_size()} processes, the sum of their ranks is {ranks:g}")
+
+
 def evaluate_norms(folder):
     """Norms that had moved apart, after an evaluation of nothing."""
     norm = torch.nn.BatchNorm1d(3)

@@ -230,3 +230,11 @@ def test_a_signal_to_all_processes_at_once(tmp_path, number):
     os.killpg(launcher.pid, number)
     _, said = launcher.communicate(timeout=60)
     assert (said, launcher.returncode) == ("", STOPPED)
+
+
+def test_a_signal_before_any_process_can_hear_it(tmp_path):
+    """They end by it, as they were asked to: that is no failure."""
+    launcher = waiting_crew(tmp_path, heeding=False)
+    launcher.send_signal(signal.SIGUSR1)
+    _, said = launcher.communicate(timeout=60)
+    assert (said, launcher.returncode) == ("", STOPPED)

@@ -6,7 +6,6 @@ A process that fails ends all of them, and the one real cause is told.
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -14,16 +13,15 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from cmvl.utils import errors
 from cmvl.utils.errors import LaunchError, UserError
+from cmvl.utils.machines import meet
 from cmvl.utils.seat import Seat, seat_in, seated
 from cmvl.utils.signals import (
     HEARD,
@@ -78,58 +76,37 @@ def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew
             f"{torch.__version__} sees {found}: lower it, set NUM_GPUS 0 to run on CPUs, or mend "
             "the driver"
         )
-    store, host, port = _open_store(crew)
+    machines = meet(crew.shards, crew.shard, crew.meeting_point, crew.meeting)
     # Torch's sockets warn of every time-out, of which ours tell more; read when it is imported.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     context = multiprocessing.get_context("spawn")
     reports = context.SimpleQueue()
     world, first = crew.processes * crew.shards, crew.processes * crew.shard
-    seats = [Seat(first + i, world, i, host, port) for i in range(crew.processes)]
+    seats = [Seat(first + i, world, i, machines.host, machines.port) for i in range(crew.processes)]
     processes = [
         context.Process(target=_work, args=(job, arguments, seat, crew, reports)) for seat in seats
     ]
     with handling(signal.SIG_IGN, [signal.SIGINT]):  # which they inherit
         for process in processes:
             process.start()
-    with _listening(reports) as said, _forwarding(processes) as interrupt:
+    with (
+        _listening(reports) as said,
+        _forwarding(processes) as asked,
+        machines.in_touch(lambda: _kill(processes)),
+    ):
         try:
             killed = _wait(processes)
         finally:
             _end(processes)
-    del store
-    if interrupt and any(p.exitcode not in (0, STOPPED) for p in processes):
+    exits = [process.exitcode for process in processes]
+    if asked.name == "SIGINT" and any(code not in (0, STOPPED) for code in exits):
+        machines.tell("ended by Ctrl-C")
         raise KeyboardInterrupt
-    _judge([p.exitcode for p in processes], killed, said, first)
-
-
-def _open_store(crew: Crew) -> tuple[dist.Store | None, str, int]:
-    """Where all meet. Machine 0's launcher hosts it: there is no gap in which a port is taken."""
-    host, port = "127.0.0.1", 0
-    if crew.meeting_point:
-        host, _, digits = crew.meeting_point.removeprefix("tcp://").rpartition(":")
-        if not host or not digits.isdigit():
-            raise LaunchError(
-                f"--init_method {crew.meeting_point}: expected tcp://HOST:PORT of machine 0"
-            )
-        port = int(digits)
-    elif crew.shards > 1:
-        raise LaunchError(
-            f"--num_shards {crew.shards} needs --init_method tcp://HOST:PORT, the address of "
-            "machine 0, the same on all machines"
-        )
-    if not 0 <= crew.shard < crew.shards:
-        raise LaunchError(f"--shard_id {crew.shard} is not in 0..{crew.shards - 1}")
-    if crew.shard:
-        return None, host, port
-    wait_for = timedelta(seconds=crew.meeting)
-    try:
-        store = dist.TCPStore(host, port, None, True, wait_for, wait_for_workers=False)
-    except RuntimeError as error:
-        raise LaunchError(
-            f"cannot listen at {host}:{port} on {socket.gethostname()}: {error}. Is another run "
-            "there already, or is this not machine 0 (--shard_id 0)?"
-        ) from error
-    return store, host, store.port
+    unheard = asked and -signal.Signals[asked.name] in exits and all(map(_is_consequence, said))
+    if unheard or STOPPED in exits and set(exits) <= {0, STOPPED}:
+        sys.exit(STOPPED)
+    if any(exits):
+        raise machines.blame(*_judge(exits, killed, said, first))
 
 
 def _work(
@@ -151,24 +128,25 @@ def _work(
 
 @contextmanager
 def _forwarding(processes: Sequence[BaseProcess]) -> Iterator[StopRequest]:
-    """Inside, the signals that ask a run to save and stop reach every process.
+    """Inside, the signals that ask a run to save and stop are noted and reach every process.
 
-    Ctrl-C asks for that too, which is noted; a second one kills.
+    Ctrl-C asks for that too; a second one kills.
     """
-    interrupt = StopRequest()
+    asked = StopRequest()
 
     def forward(number: int, _: object) -> None:
-        if number == signal.SIGINT and interrupt:
+        again, asked.name = asked.name == "SIGINT", signal.Signals(number).name
+        if number == signal.SIGINT and again:
             number = signal.SIGKILL
         elif number == signal.SIGINT:
             tell(HEARD)
-            interrupt.name, number = "SIGINT", signal.SIGTERM
+            number = signal.SIGTERM
         for process in processes:
             if process.is_alive():
                 os.kill(process.pid, number)
 
     with handling(forward, [*STOP_SIGNALS, signal.SIGINT]):
-        yield interrupt
+        yield asked
 
 
 def _wait(processes: Sequence[BaseProcess]) -> list[int]:
@@ -195,6 +173,11 @@ def _end(processes: Sequence[BaseProcess]) -> None:
             process.join()
 
 
+def _kill(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        process.kill()
+
+
 @contextmanager
 def _listening(reports: Any) -> Iterator[list[tuple]]:
     """What is said, complete at the end.
@@ -217,8 +200,10 @@ def _listening(reports: Any) -> Iterator[list[tuple]]:
         listener.join(PATIENCE)
 
 
-def _judge(exits: Sequence[int], killed: Sequence[int], said: list[tuple], first: int) -> None:
-    """Raise what went wrong first."""
+def _judge(
+    exits: Sequence[int], killed: Sequence[int], said: list[tuple], first: int
+) -> tuple[UserError, bool]:
+    """What went wrong first, and whether it looks as if it came of a failure elsewhere."""
     spoke = [rank - first for _, rank, *_ in said]
     killed = [i for i in killed if i not in spoke]  # others failed before their end was a signal
     if killed:
@@ -226,18 +211,17 @@ def _judge(exits: Sequence[int], killed: Sequence[int], said: list[tuple], first
         hint = ""
         if number == signal.SIGKILL:
             hint = ". Nobody asked it to? Then the system was most likely short of memory"
-        raise LaunchError(
-            f"rank {first + killed[0]} was killed by {signal.Signals(number).name}{hint}; the "
-            "others were stopped"
-        )
-    # Later or vaguer reports are of processes that lost the one that failed.
-    said.sort(key=lambda r: (not r[2] and any(c in r[3].splitlines()[-1] for c in CONSEQUENCES), r))
-    if said:
-        _, rank, kind, text = said[0]
-        if kind:
-            raise getattr(errors, kind, UserError)(text)
-        raise LaunchError(f"rank {rank} failed, the others were stopped\n{text}")
-    if any(code not in (0, STOPPED) for code in exits):
-        raise LaunchError(f"processes ended with exit codes {exits} and said nothing")
-    if STOPPED in exits:
-        sys.exit(STOPPED)
+        message = f"rank {first + killed[0]} was killed by {signal.Signals(number).name}{hint}"
+        return LaunchError(f"{message}; the others were stopped"), False
+    if not said:
+        return LaunchError(f"processes ended with exit codes {exits} and said nothing"), False
+    of_others, (_, rank, kind, text) = min((_is_consequence(report), report) for report in said)
+    if kind:
+        return getattr(errors, kind, UserError)(text), False
+    return LaunchError(f"rank {rank} failed, the others were stopped\n{text}"), of_others
+
+
+def _is_consequence(report: tuple) -> bool:
+    """Of a process that lost the one that failed: later or vaguer than that one's."""
+    _, _, kind, text = report
+    return not kind and any(sign in text.splitlines()[-1] for sign in CONSEQUENCES)

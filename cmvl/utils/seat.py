@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from cmvl.utils.errors import LaunchError
+from cmvl.utils.network import choose_interface, tell_address
 
 SETTLE = 0.2  # seconds for gloo's threads to come to rest
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -58,7 +59,8 @@ def seated(seat: Seat, gpu: bool, timeout: float, meeting: float) -> Iterator[No
 
     `timeout`: seconds a collective may take; `meeting`: seconds to wait for the others.
     """
-    store = dist.PrefixStore(seat.attempt, _meet(seat, meeting))
+    store = _meet(seat, meeting)
+    choose_interface(store)
     if gpu:
         torch.cuda.set_device(seat.local)
     dist.init_process_group(
@@ -91,6 +93,7 @@ def _meet(seat: Seat, seconds: float) -> dist.Store:
         store = dist.TCPStore(
             seat.host, seat.port, None, seat.hosts_store, wait, wait_for_workers=False
         )
+        store = dist.PrefixStore(seat.attempt, store)
     except (RuntimeError, ValueError) as error:  # all of torch.distributed's are RuntimeErrors
         what = "open" if seat.hosts_store else "reach"
         raise LaunchError(
@@ -98,7 +101,8 @@ def _meet(seat: Seat, seconds: float) -> dist.Store:
             f"within {seconds:g} s ({error}). Is rank 0 running there, is the port free and open "
             "between the machines?"
         ) from error
-    names = [f"{seat.attempt}/here/{rank}" for rank in range(seat.world)]
+    names = [f"here/{rank}" for rank in range(seat.world)]
+    tell_address(store, seat.host)
     store.set(names[seat.rank], socket.gethostname())
     try:
         store.wait(names, wait)

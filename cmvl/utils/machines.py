@@ -1,0 +1,130 @@
+"""The machines of a run: where they meet, and what their launchers tell each other.
+
+Without that, one would wait up to DIST.TIMEOUT for processes that have failed on another.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import torch.distributed as dist
+
+from cmvl.utils.errors import LaunchError, UserError
+
+POLL = 1.0  # seconds between two looks at what the others say
+FAREWELL = 60.0  # seconds a machine may go on without machine 0, which then has ended well
+FAILED = "failed"
+
+
+@dataclass
+class Machines:
+    """All `shards` of them, this being `shard`; machine 0 hosts the store, at host:port.
+
+    `heard` is how another one failed, once it has.
+    """
+
+    shards: int
+    shard: int
+    host: str
+    port: int
+    store: dist.Store | None  # of the others not before they have reached it
+    heard: str = ""
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def in_touch(self, end: Callable[[], None]) -> Iterator[None]:
+        """Inside, `end` is called when another machine has failed, or machine 0 is gone."""
+        if self.shards == 1:
+            yield
+            return
+        listener = threading.Thread(target=self._listen, args=[end], daemon=True)
+        listener.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            listener.join()
+
+    def blame(self, error: UserError, of_others: bool) -> UserError:
+        """Tell all of this machine's failure, and return what to raise: the first one told.
+
+        `of_others`: it looks as if another machine's failure brought it about.
+        """
+        patience = time.monotonic() + 2 * POLL  # for that one to tell
+        while of_others and self.shards > 1 and time.monotonic() < patience and not self.heard:
+            with suppress(RuntimeError):
+                self._ask()
+            time.sleep(POLL / 10)
+        mine = str(error)
+        return error if (first := self.tell(mine)) == mine else LaunchError(first)
+
+    def tell(self, text: str) -> str:
+        """Tell all that this machine has failed; returns what was told first, by whomever."""
+        if self.shards == 1:
+            return text
+        first = named = f"machine {self.shard}, {socket.gethostname()}: {text}"
+        if self.store and not self.heard:
+            with suppress(RuntimeError):
+                first = self.store.compare_set(FAILED, "", named).decode()
+        if self.shard == 0:
+            time.sleep(2 * POLL)  # for the others to read, before the store goes with this process
+        return self.heard or (text if first == named else first)
+
+    def _listen(self, end: Callable[[], None]) -> None:
+        while not self.heard and not self._over.wait(POLL):
+            try:
+                self._ask()
+            except RuntimeError:
+                if not self._over.wait(FAREWELL):
+                    self.heard = f"machine 0, which listened at {self.host}:{self.port}, is gone"
+        if self.heard:
+            end()
+
+    def _ask(self) -> None:
+        if self._reached() and self.store.check([FAILED]):
+            self.heard = self.store.get(FAILED).decode()
+
+    def _reached(self) -> bool:
+        """Machine 0 may take its time to come; the processes say who did not."""
+        if not self.store:
+            wait_for = timedelta(seconds=10)
+            with suppress(OSError, RuntimeError):
+                socket.create_connection((self.host, self.port), POLL).close()
+                self.store = dist.TCPStore(
+                    self.host, self.port, None, False, wait_for, wait_for_workers=False
+                )
+        return self.store is not None
+
+
+def meet(shards: int, shard: int, meeting_point: str, seconds: float) -> Machines:
+    """Open the store of a run, on machine 0: there is no gap in which its port is taken."""
+    host, port = "127.0.0.1", 0
+    if meeting_point:
+        host, _, digits = meeting_point.removeprefix("tcp://").rpartition(":")
+        if not host or not digits.isdigit():
+            raise LaunchError(
+                f"--init_method {meeting_point}: expected tcp://HOST:PORT of machine 0"
+            )
+        port = int(digits)
+    elif shards > 1:
+        raise LaunchError(
+            f"--num_shards {shards} needs --init_method tcp://HOST:PORT, the address of "
+            "machine 0, the same on all machines"
+        )
+    if not 0 <= shard < shards:
+        raise LaunchError(f"--shard_id {shard} is not in 0..{shards - 1}")
+    if shard:
+        return Machines(shards, shard, host, port, None)
+    try:
+        wait_for = timedelta(seconds=seconds)
+        store = dist.TCPStore(host, port, None, True, wait_for, wait_for_workers=False)
+    except RuntimeError as error:
+        raise LaunchError(
+            f"cannot listen at {host}:{port} on {socket.gethostname()}: {error}. Is another run "
+            "there already, or is this not machine 0 (--shard_id 0)?"
+        ) from error
+    return Machines(shards, shard, host, store.port, store)

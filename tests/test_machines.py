@@ -1,0 +1,81 @@
+"""Of a failure on one machine all hear at once, and what it was."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from toy import free_port
+
+HERE = Path(__file__).parent
+SCRIPT = """
+import sys
+import crew_jobs
+from cmvl.utils import machines
+from cmvl.utils.errors import run_tool
+from cmvl.utils.launch import Crew, launch
+machines.FAREWELL = 0.5
+shard, address, job, *arguments = sys.argv[1:]
+crew = Crew(1, False, 2, int(shard), address, meeting=60)
+if __name__ == "__main__":
+    run_tool(lambda: launch(getattr(crew_jobs, job), arguments, crew))
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A run on two machines, of which this one plays both: their launchers."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"}
+    address, launchers = f"tcp://127.0.0.1:{free_port()}", []
+
+    def start(*job):
+        for shard in "01":
+            words = [sys.executable, str(tmp_path / "script.py"), shard, address, *job]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            launchers.append(subprocess.Popen(words, text=True, env=environment, **pipes))
+        return launchers
+
+    yield start
+    for launcher in launchers:
+        launcher.kill()
+        launcher.communicate()
+
+
+def last_words(launcher):
+    said = launcher.communicate(timeout=60)[1].splitlines()
+    return launcher.returncode, said[-1]
+
+
+@pytest.mark.parametrize(("failing", "hearing"), [(0, "hearing"), (1, "hearing"), (1, "deaf")])
+def test_the_cause_is_told_on_every_machine(start, failing, hearing):
+    """Whether the others wait for ever, as under NCCL, or lose a connection, as under gloo."""
+    launchers = start("fail_apart", str(failing), hearing)
+    cause = "train.csv:7: no label"
+    told = f"error: machine {failing}, {socket.gethostname()}: {cause}"
+    assert last_words(launchers[failing]) == (1, f"error: {cause}")
+    assert last_words(launchers[1 - failing]) == (1, told)
+
+
+def test_a_machine_0_that_is_gone(start):
+    first, second = start("wait_for_a_stop", "")
+    assert second.stdout.readline() == "here\n"
+    time.sleep(3)  # by then the second has looked at least once
+    first.kill()
+    code, said = last_words(second)
+    assert code == 1 and said.startswith("error: machine 0, which listened at 127.0.0.1:")
+
+
+def test_a_second_ctrl_c_is_told(start):
+    first, second = start("wait_for_a_stop", "")
+    assert first.stdout.readline() == second.stdout.readline() == "here\n"
+    time.sleep(3)
+    second.send_signal(signal.SIGINT)
+    second.send_signal(signal.SIGINT)
+    assert last_words(second) == (130, "interrupted")
+    assert last_words(first)[1].endswith(": ended by Ctrl-C")

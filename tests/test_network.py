@@ -1,0 +1,121 @@
+"""Machines find each other, whatever they call themselves."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+
+from cmvl.utils import network
+from cmvl.utils.network import NAMED, choose_interface, tell_address
+
+HERE = Path(__file__).parent
+LOOPBACK = network._interface_to("127.0.0.1")
+
+
+@pytest.fixture
+def store(monkeypatch):
+    monkeypatch.delenv(NAMED, raising=False)
+    yield dist.HashStore()
+    os.environ.pop(NAMED, None)
+
+
+def test_the_interface_on_the_way_to_the_meeting_point(store, monkeypatch):
+    """Of two addresses that lead here, the one that another machine saw counts."""
+    monkeypatch.setattr(network, "_is_loopback", lambda address: address == "127.0.1.1")
+    monkeypatch.setattr(network, "_address", {"node0": "127.0.1.1", "head": "127.0.0.1"}.get)
+    tell_address(store, "node0")
+    choose_interface(store)
+    assert NAMED not in os.environ  # nobody saw another
+    tell_address(store, "head")
+    choose_interface(store)
+    assert os.environ[NAMED] == LOOPBACK
+
+
+def test_what_the_user_names_stays(store, monkeypatch):
+    monkeypatch.setenv(NAMED, "ib0")
+    store.set(network.OUTSIDE, "127.0.0.1")
+    choose_interface(store)
+    assert os.environ[NAMED] == "ib0"
+
+
+@pytest.mark.parametrize(
+    ("address", "interfaces"), [("255.255.255.255", [(1, LOOPBACK)]), ("127.0.0.1", [])]
+)
+def test_what_linux_does_not_tell_is_left_to_gloo(store, address, interfaces, monkeypatch):
+    """No way to the address, or an interface that has others."""
+    monkeypatch.setattr(socket, "if_nameindex", lambda: interfaces)
+    store.set(network.OUTSIDE, address)
+    choose_interface(store)
+    assert NAMED not in os.environ
+
+
+def test_a_name_without_an_address_tells_nothing(store):
+    tell_address(store, "no-such-host.invalid")
+    assert not store.check([network.OUTSIDE])
+
+
+# Two machines with a wire between them. Each calls itself node0 or node1 and, as Debian's and
+# Ubuntu's do, knows that name as 127.0.1.1; the other's it knows rightly.
+MACHINES = """
+set -e
+mount -t tmpfs none /run
+ip netns add m0; ip netns add m1
+ip link add e0 netns m0 type veth peer name e1 netns m1
+for m in 0 1; do
+    printf '127.0.0.1 localhost\\n127.0.1.1 node%s\\n10.9.0.%s node%s\\n' \
+        $m $((2 - m)) $((1 - m)) > $1/hosts$m
+    ip -n m$m addr add 10.9.0.$((m + 1))/24 dev e$m
+    ip -n m$m link set e$m up; ip -n m$m link set lo up
+done
+[ "$2" ] || exit 0
+for m in 0 1; do
+    ip netns exec m$m unshare --uts bash -c "
+        hostname node$m; mount --bind $1/hosts$m /etc/hosts; exec $2 $m" > $1/said$m 2>&1 &
+    machines="$machines $!"
+done
+for machine in $machines; do wait $machine || true; done
+"""
+
+
+def on_two_machines(folder, command=""):
+    """What each said; None where such machines cannot be made."""
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        return None
+    words = ["unshare", "--map-root-user", "--net", "--mount", "--uts", "bash", "-c", MACHINES]
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"}
+    done = subprocess.run(
+        [*words, "-", str(folder), command], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        return None
+    return [(folder / f"said{m}").read_text() for m in (0, 1)] if command else []
+
+
+SCRIPT = """
+import sys
+import crew_jobs
+from cmvl.utils.launch import Crew, launch
+from cmvl.utils.errors import run_tool
+crew = Crew(2, False, 2, int(sys.argv[2]), "tcp://node0:29500", timeout=10, meeting=60)
+if __name__ == "__main__":
+    run_tool(lambda: launch(getattr(crew_jobs, sys.argv[1]), [], crew))
+"""
+
+
+@pytest.fixture
+def machines(tmp_path):
+    if on_two_machines(tmp_path) is None:
+        pytest.skip("needs Linux's namespaces, unshare and ip")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return lambda job: on_two_machines(tmp_path, f"{sys.executable} {script} {job}")
+
+
+def test_two_machines_that_call_themselves_127_0_1_1(machines):
+    first, second = machines("count")
+    assert first.endswith("4 processes, the sum of their ranks is 6\n"), first + second
