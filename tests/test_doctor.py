@@ -45,6 +45,14 @@ def test_a_torchvision_of_another_release(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+def test_a_container_without_libraries_for_windows(tmp_path):
+    text = "raise ImportError('libxcb.so.1: cannot open shared object file')"
+    (tmp_path / "cv2.py").write_text(text)
+    result = doctor(tmp_path)
+    assert result.returncode == 1 and "opencv-python-headless" in result.stdout
+    assert "BROKEN   opencv-python          ImportError: libxcb.so.1" in result.stdout
+
+
 def test_a_decoder_that_gives_other_frames(tmp_path, monkeypatch):
     right = selftest._picture
     monkeypatch.setattr(selftest, "_picture", lambda video, k: right(video, k + 1))

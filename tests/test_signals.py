@@ -58,12 +58,13 @@ class Slow(list):
         time.sleep(600 * (i > 1))
         return i
 
-loader = VideoLoader(Slow(range(99)), 3, 0, 4, batch_size=1)
-batches = iter(loader)
-next(batches)
-print(*[worker.pid for worker in loader._workers()], flush=True)
-next(batches)
-time.sleep(600)
+if __name__ == "__main__":
+    loader = VideoLoader(Slow(range(99)), 3, 0, 4, batch_size=1)
+    batches = iter(loader)
+    next(batches)
+    print(*[worker.pid for worker in loader._workers()], flush=True)
+    next(batches)
+    time.sleep(600)
 """
 
 

@@ -11,12 +11,22 @@ from pathlib import Path
 from cmvl.doctor.findings import BROKEN, OK, Finding
 from cmvl.utils.environment import versions
 
+WINDOWS = (
+    ". Containers without libraries for windows want it without them: "
+    "python -m pip install --force-reinstall --no-deps opencv-python-headless"
+)
+
 
 def examine() -> Iterator[str | Finding]:
     """Headings and findings, as they come."""
     yield "versions"
     for name, found in versions().items():
         yield Finding(name, BROKEN if found == "missing" else OK, found)
+    try:
+        import cv2  # noqa: F401
+    except Exception as error:
+        yield Finding("opencv-python", BROKEN, f"{type(error).__name__}: {error}{WINDOWS}")
+        return
     try:
         import torchvision  # noqa: F401 - the commonest to be broken, and elsewhere imported late
 

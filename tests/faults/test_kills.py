@@ -2,6 +2,7 @@
 
 import random
 import signal
+from multiprocessing import get_all_start_methods
 
 import pytest
 import torch
@@ -101,6 +102,7 @@ def test_a_newest_checkpoint_that_is_no_good(damage, tmp_path, data, undisturbed
     assert_undisturbed(run, undisturbed)
 
 
+@pytest.mark.skipif(get_all_start_methods()[0] != "fork", reason="only forked ones are struck")
 def test_a_killed_data_worker_is_named_with_its_file(tmp_path, data, undisturbed):
     run = tmp_path / "run"
     workers = ("DATA_LOADER.NUM_WORKERS", 2)
