@@ -47,8 +47,8 @@ def test_two_stages_then_test(data, tmp_path):
     first = run_net("--cfg", BASELINE, *data, *SMALL, "TRAIN.BATCH_SIZE", 4, "OUTPUT_DIR", one)
     assert first.returncode == 0, first.stderr
     second = run_net(
-        "--cfg", CM, *data, "TRAIN.INIT_FROM", one, "--opts", *SMALL, "TRAIN.BATCH_SIZE", 20,
-        "OUTPUT_DIR", two,
+        "--cfg", CM, *data, "--num_shards", 1, "TRAIN.INIT_FROM", one, "--opts", *SMALL,
+        "TRAIN.BATCH_SIZE", 20, "OUTPUT_DIR", two,
     )  # fmt: skip
     assert second.returncode == 0, second.stderr
     assert "4 videos x 5 clips a step" in second.stdout

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--out", default="", metavar="DIR", help="write cleaned lists here")
     parser.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # options may stand among the overrides
     cfg = load_cfg(args.cfg, [*args.overrides, *args.opts])
     if cfg.TASK == "detection" and (args.sample or args.out):
         parser.error("--sample and --out are for lists of videos; of TASK detection all is checked")

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY VALUE", help="the same, without --opts"
     )
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # options may stand among the overrides
     cfg = load_cfg(args.cfg, [*args.overrides, *args.opts])
     launch(run, [cfg], build_crew(cfg, args.num_shards, args.shard_id, args.init_method))
 

@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--local", action="store_true", help="try it on this machine, and wait")
     parser.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same")
-    submit(parser.parse_args())
+    submit(parser.parse_intermixed_args())  # options may stand among the overrides
 
 
 def submit(args: argparse.Namespace) -> None:
