@@ -6,7 +6,7 @@ from dataclasses import replace
 from fvcore.common.config import CfgNode
 from torch import nn
 
-from cmvl.backbones.build import BACKBONES
+from cmvl.backbones.backbone import BACKBONES
 from cmvl.backbones.pathway import BASIC, Pathway
 from cmvl.backbones.resnet import ResNet
 from cmvl.layers.resnet3d import Bottleneck2plus1d, Stem

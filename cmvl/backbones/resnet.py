@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from cmvl.backbones.build import BACKBONES, Backbone
+from cmvl.backbones.backbone import BACKBONES, Backbone
 from cmvl.backbones.pathway import Kernels, Pathway, Pathways
 from cmvl.layers.init import init_convnet
 from cmvl.layers.resnet3d import ResBlock, Stem

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from cmvl.backbones.build import BACKBONES, Backbone
+from cmvl.backbones.backbone import BACKBONES, Backbone
 from cmvl.backbones.pathway import Pathway, Pathways
 from cmvl.backbones.resnet import SlowOnly
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d

@@ -9,7 +9,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torchvision import models
 
-from cmvl.backbones.build import TORCHVISION, Backbone
+from cmvl.backbones.backbone import TORCHVISION, Backbone
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.utils.errors import ConfigError
 
