@@ -48,10 +48,14 @@ class ParsedError(Exception):
 @pytest.fixture
 def parse(monkeypatch):
     """Start a command up to where the tool has read its command line; what it read."""
-    original = argparse.ArgumentParser.parse_args
 
-    def stop(self, *args, **kwargs):
-        raise ParsedError(original(self, *args, **kwargs))
+    def stopping(method):
+        original = getattr(argparse.ArgumentParser, method)
+
+        def stop(self, *args, **kwargs):
+            raise ParsedError(original(self, *args, **kwargs))
+
+        monkeypatch.setattr(argparse.ArgumentParser, method, stop)
 
     def parse(line):
         words = shlex.split(line)
@@ -62,7 +66,8 @@ def parse(monkeypatch):
             assert words[:place] == ["python"], line
         monkeypatch.chdir(ROOT)
         monkeypatch.setattr(sys, "argv", words[place:])
-        monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        stopping("parse_args")
+        stopping("parse_intermixed_args")
         try:
             runpy.run_path(words[place], run_name="__main__")
         except ParsedError as parsed:
