@@ -3,6 +3,7 @@
 Without that, one would wait up to DIST.TIMEOUT for processes that have failed on another.
 """
 
+import math
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ import torch.distributed as dist
 from cmvl.utils.errors import LaunchError, UserError
 
 POLL = 1.0  # seconds between two looks at what the others say
-FAREWELL = 60.0  # seconds a machine may go on without machine 0, which then has ended well
+FAREWELL = 60.0  # seconds a machine may go on without machine 0, which may have ended well
 FAILED = "failed"
 
 
@@ -56,8 +57,7 @@ class Machines:
         """
         patience = time.monotonic() + 2 * POLL  # for that one to tell
         while of_others and self.shards > 1 and time.monotonic() < patience and not self.heard:
-            with suppress(RuntimeError):
-                self._ask()
+            self._ask()
             time.sleep(POLL / 10)
         mine = str(error)
         return error if (first := self.tell(mine)) == mine else LaunchError(first)
@@ -75,29 +75,30 @@ class Machines:
         return self.heard or (text if first == named else first)
 
     def _listen(self, end: Callable[[], None]) -> None:
+        answered = math.inf  # when machine 0 last did; before it has come the processes wait for it
         while not self.heard and not self._over.wait(POLL):
-            try:
-                self._ask()
-            except RuntimeError:
-                if not self._over.wait(FAREWELL):
-                    self.heard = f"machine 0, which listened at {self.host}:{self.port}, is gone"
+            if self._ask():
+                answered = time.monotonic()
+            elif time.monotonic() - answered > FAREWELL:
+                self.heard = f"machine 0, which listened at {self.host}:{self.port}, is gone"
         if self.heard:
             end()
 
-    def _ask(self) -> None:
-        if self._reached() and self.store.check([FAILED]):
-            self.heard = self.store.get(FAILED).decode()
+    def _ask(self) -> bool:
+        """Take up what the others say; False where machine 0 does not answer."""
+        with suppress(OSError, RuntimeError):
+            self.store = self.store or self._reach()
+            if self.store.check([FAILED]):
+                self.heard = self.store.get(FAILED).decode()
+            return True
+        if self.shard:  # to be reached anew: a lost connection is not yet the end
+            self.store = None
+        return False
 
-    def _reached(self) -> bool:
-        """Machine 0 may take its time to come; the processes say who did not."""
-        if not self.store:
-            wait_for = timedelta(seconds=10)
-            with suppress(OSError, RuntimeError):
-                socket.create_connection((self.host, self.port), POLL).close()
-                self.store = dist.TCPStore(
-                    self.host, self.port, None, False, wait_for, wait_for_workers=False
-                )
-        return self.store is not None
+    def _reach(self) -> dist.Store:
+        socket.create_connection((self.host, self.port), POLL).close()  # without torch's warnings
+        wait_for = timedelta(seconds=10)
+        return dist.TCPStore(self.host, self.port, None, False, wait_for, wait_for_workers=False)
 
 
 def meet(shards: int, shard: int, meeting_point: str, seconds: float) -> Machines:
