@@ -70,7 +70,7 @@ def run(line, cwd):
 
 def make_recipe():
     """What the two make targets would run on a fresh clone, line by line."""
-    result = run("make --dry-run --always-make VENV=.venv demo test", ROOT)
+    result = run("make --dry-run --always-make VENV=.venv PYTHON=python3 demo test", ROOT)
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
 
