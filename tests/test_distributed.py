@@ -79,11 +79,13 @@ def test_leaving_amid_collectives_is_no_failure():
     assert left.value.code == STOPPED
 
 
-def test_who_did_not_come():
+def test_who_did_not_come(monkeypatch, capsys):
+    monkeypatch.setattr("cmvl.utils.seat.SILENCE", 0.3)
     seat = Seat(0, 4, 0, "127.0.0.1", free_port(), hosts_store=True)
     with pytest.raises(LaunchError, match="3 of 4 processes did not come .* rank 1, 2, 3"):
         with seated(seat, gpu=False, timeout=5, meeting=1):
             pass
+    assert f": waiting at 127.0.0.1:{seat.port} for rank 1, 2, 3\n" in capsys.readouterr().out
 
 
 def test_an_evaluation_has_the_statistics_of_the_checkpoint(tmp_path):

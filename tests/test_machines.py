@@ -62,19 +62,25 @@ def test_the_cause_is_told_on_every_machine(start, failing, hearing):
     assert last_words(launchers[1 - failing]) == (1, told)
 
 
-def test_a_machine_0_that_is_gone(start):
-    first, second = start("wait_for_a_stop", "")
-    assert second.stdout.readline() == "here\n"
-    time.sleep(3)  # by then the second has looked at least once
+@pytest.fixture
+def waiting(start):
+    """Two launchers whose processes wait to be stopped, and who have looked for each other."""
+    launchers = start("wait_for_a_stop", "")
+    for launcher in launchers:
+        assert any(line == "here\n" for line in launcher.stdout)
+    time.sleep(3)
+    return launchers
+
+
+def test_a_machine_0_that_is_gone(waiting):
+    first, second = waiting
     first.kill()
     code, said = last_words(second)
     assert code == 1 and said.startswith("error: machine 0, which listened at 127.0.0.1:")
 
 
-def test_a_second_ctrl_c_is_told(start):
-    first, second = start("wait_for_a_stop", "")
-    assert first.stdout.readline() == second.stdout.readline() == "here\n"
-    time.sleep(3)
+def test_a_second_ctrl_c_is_told(waiting):
+    first, second = waiting
     second.send_signal(signal.SIGINT)
     second.send_signal(signal.SIGINT)
     assert last_words(second) == (130, "interrupted")

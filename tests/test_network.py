@@ -119,3 +119,4 @@ def machines(tmp_path):
 def test_two_machines_that_call_themselves_127_0_1_1(machines):
     first, second = machines("count")
     assert first.endswith("4 processes, the sum of their ranks is 6\n"), first + second
+    assert second.endswith("rank 2 on node1: all 4 processes are here; rank 0 has the log\n")

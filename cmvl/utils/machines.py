@@ -118,6 +118,8 @@ def meet(shards: int, shard: int, meeting_point: str, seconds: float) -> Machine
         )
     if not 0 <= shard < shards:
         raise LaunchError(f"--shard_id {shard} is not in 0..{shards - 1}")
+    if shards > 1:
+        print(f"machine {shard} of {shards}: meeting at {host}:{port}", flush=True)
     if shard:
         return Machines(shards, shard, host, port, None)
     try:

@@ -14,6 +14,7 @@ from cmvl.utils.errors import LaunchError
 from cmvl.utils.network import choose_interface, tell_address
 
 SETTLE = 0.2  # seconds for gloo's threads to come to rest
+SILENCE = 10.0  # seconds to wait for the others without a word
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -105,7 +106,7 @@ def _meet(seat: Seat, seconds: float) -> dist.Store:
     tell_address(store, seat.host)
     store.set(names[seat.rank], socket.gethostname())
     try:
-        store.wait(names, wait)
+        _wait(store, names, seat, seconds)
     except RuntimeError as error:
         absent = _absent(store, names)
         raise LaunchError(
@@ -115,6 +116,22 @@ def _meet(seat: Seat, seconds: float) -> dist.Store:
             "and --init_method and one --shard_id each?"
         ) from error
     return store
+
+
+def _wait(store: dist.Store, names: list[str], seat: Seat, seconds: float) -> None:
+    """For all to come, saying so on each machine; the log is not open yet."""
+    here = f"rank {seat.rank} on {socket.gethostname()}"
+    try:
+        store.wait(names, timedelta(seconds=min(seconds, SILENCE)))
+    except RuntimeError:
+        if seconds <= SILENCE:
+            raise
+        if seat.local == 0:
+            late = ", ".join(map(str, _absent(store, names)))
+            print(f"{here}: waiting at {seat.host}:{seat.port} for rank {late}", flush=True)
+        store.wait(names, timedelta(seconds=seconds - SILENCE))
+    if seat.rank and seat.local == 0:
+        print(f"{here}: all {seat.world} processes are here; rank 0 has the log", flush=True)
 
 
 def _absent(store: dist.Store, names: list[str]) -> list[int]:
