@@ -18,10 +18,12 @@ from torch.optim import SGD
 from torch.utils.data import Dataset
 
 from cmvl.config import load_cfg
+from cmvl.data import build_loader
 from cmvl.data.loader import VideoLoader
 from cmvl.encode import batch_reduction, multi_iteration
 from cmvl.engine.precise import precise_bn
 from cmvl.engine.precision import Precision
+from cmvl.engine.setup import agree
 from cmvl.engine.step import Stepper
 from cmvl.engine.test import evaluate
 from cmvl.layers.batchnorm import synchronise
@@ -157,6 +159,22 @@ def fail_apart(failing, hearing):
     if hearing == "hearing":
         dist.barrier()
     time.sleep(1000)
+
+
+def start_with_other_settings():
+    """Where its files lie is a process's own affair, how it learns is not."""
+    own = {"OUTPUT_DIR": f"at{rank()}", "DATA_LOADER.NUM_WORKERS": str(rank())}
+    agree(load_cfg(None, [word for pair in own.items() for word in pair]))
+    agree(load_cfg(None, ["SOLVER.BASE_LR", f"0.{rank() + 1}"]))
+
+
+def load_from_other_lists(folder):
+    """First from other folders, then with other classes."""
+    for names in (["a/1.mp4 0", "a/2.mp4 1"], ["b/1.mp4 0", "b/2.mp4 1"]), (["1 0"], ["1 1"]):
+        own = folder / str(rank())
+        own.mkdir(exist_ok=True)
+        (own / "val.csv").write_text("\n".join(names[rank()]))
+        build_loader(load_cfg(None, ["DATA.PATH_TO_DATA_DIR", str(own)]), "val")
 
 
 def count():

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from cmvl.utils.errors import DataError, LaunchError
+from cmvl.utils.errors import ConfigError, DataError, LaunchError
 from cmvl.utils.launch import Crew, launch
 from cmvl.utils.seat import Seat, seat_in, seated
 from cmvl.utils.signals import HEARD, STOP_SIGNALS, STOPPED
@@ -101,6 +101,18 @@ def test_data_workers_start_as_in_a_run_of_one_process(tmp_path):
     launch(crew_jobs.note_how_workers_start, [tmp_path], Crew(2, gpu=False))
     said = {(tmp_path / f"{rank}.txt").read_text() for rank in range(2)}
     assert said == {multiprocessing.get_start_method()}
+
+
+def test_other_settings_are_told():
+    told = r"^rank 1 on \S+ was started with other settings than rank 0 \(SOLVER.BASE_LR 0.1 -> 0.2"
+    with pytest.raises(ConfigError, match=told):
+        launch(crew_jobs.start_with_other_settings, [], Crew(2, gpu=False))
+
+
+def test_other_lists_are_told(tmp_path):
+    told = r"1/val.csv lists other videos for rank 1 on \S+ \(1\) than for rank 0 on \S+ \(1\)"
+    with pytest.raises(DataError, match=told):
+        launch(crew_jobs.load_from_other_lists, [tmp_path], Crew(2, gpu=False))
 
 
 def test_more_processes_than_gpus_are_told():

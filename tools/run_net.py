@@ -10,7 +10,7 @@ from pathlib import Path
 from fvcore.common.config import CfgNode
 
 from cmvl.config import load_cfg
-from cmvl.engine.setup import build_crew
+from cmvl.engine.setup import agree, build_crew
 from cmvl.engine.test import test
 from cmvl.engine.train import train
 from cmvl.report.card import write_card
@@ -20,6 +20,7 @@ from cmvl.utils.launch import launch
 
 
 def run(cfg: CfgNode) -> None:
+    agree(cfg)
     for wanted, job in ((cfg.TRAIN.ENABLE, train), (cfg.TEST.ENABLE, test)):
         if wanted:
             job(cfg)

@@ -30,6 +30,12 @@ CIRCUMSTANCES = (
     "TRAIN.CHECKPOINT_MINUTES", "TRAIN.CHECKPOINT_KEEP", "TRAIN.AUTO_RESUME", "MODEL.COMPILE",
     "MODEL.MEMORY_FORMAT", "VIDEO.CLIPS_AT_ONCE",
 )  # fmt: skip
+# A machine's own affairs: where it has its things, and how it reads them.
+OWN = (
+    "OUTPUT_DIR", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "AVA.FRAME_DIR",
+    "AVA.FRAME_LIST_DIR", "AVA.ANNOTATION_DIR", "TRAIN.INIT_FROM", "TEST.CHECKPOINT_FILE_PATH",
+    "DATA_LOADER",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,15 @@ def check_resume(text: str, cfg: CfgNode) -> str:
             )
     others = [c for c in changes if not _is_in(c.key, CIRCUMSTANCES) and c.key not in FIRST]
     return f"the run goes on, not as it began: {_listed(others)}" if others else ""
+
+
+def check_alike(text: str, cfg: CfgNode, who: str) -> None:
+    """Raises ConfigError where `who` has other settings than the main process, whose are `text`."""
+    if changes := [c for c in find_changes(text, cfg) if not _is_in(c.key, OWN)]:
+        raise ConfigError(
+            f"{who} was started with other settings than rank 0 ({_listed(changes)}): start every "
+            "machine with the same command"
+        )
 
 
 def compare_net(text: str, cfg: CfgNode) -> str:

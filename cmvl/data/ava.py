@@ -6,9 +6,7 @@ memory alone. Tests: one clip after another, in the order of time, for the windo
 `cmvl.inference.detect_video` rolls over them.
 """
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from torch import Tensor
 from cmvl.data.ava_boxes import SECONDS, BoxTable, read_table
 from cmvl.data.ava_files import AvaPaths, build_ava_paths, map_names
 from cmvl.data.ava_frames import Places, find_places
+from cmvl.data.ava_keyframes import KeyFrames, Seconds, Window
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset, cut_clips
 from cmvl.data.frames import FrameSource, open_source
@@ -28,42 +27,6 @@ from cmvl.data.transforms import View, WholeTransform
 from cmvl.structures import KeyFrame, VideoItem
 from cmvl.utils.errors import ConfigError, DataError, VideoError
 from cmvl.utils.logging import logger
-
-Seconds = NDArray[np.int64]
-
-
-@dataclass
-class KeyFrames:
-    """(video, second) of every item, sorted; a video is a number of the box table."""
-
-    list_file: str
-    names: list[str]
-    places: Places
-    video: NDArray[np.int64]
-    second: Seconds
-    class_names: Sequence[str] = ()
-
-    def __len__(self) -> int:
-        return len(self.video)
-
-    def path(self, i: int) -> str:
-        return self.places.path(int(self.video[i]))
-
-    def where(self, i: int) -> str:
-        return f"{self.names[self.video[i]]} at second {self.second[i]}"
-
-
-@dataclass(frozen=True)
-class Window:
-    """The 2w + 1 seconds around one, `stride` apart, within a range."""
-
-    w: int
-    stride: int
-
-    def around(self, t: Seconds, first: Seconds, last: Seconds) -> Seconds:
-        """t (F,) -> (F, 2w + 1)."""
-        steps = np.arange(-self.w, self.w + 1) * self.stride
-        return np.clip(t[:, None] + steps, first[:, None], last[:, None])
 
 
 @DATASETS.register()

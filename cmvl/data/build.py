@@ -12,7 +12,7 @@ from cmvl.data.dataset import VideoDataset
 from cmvl.data.loader import EpochSampler, VideoLoader
 from cmvl.data.mixing import build_collate
 from cmvl.data.transforms import EvalTransform, TrainTransform
-from cmvl.utils.distributed import rank, world_size
+from cmvl.utils.distributed import broadcast, rank, who_am_i, world_size
 from cmvl.utils.errors import DataError
 
 DATASETS = Registry("DATASETS")
@@ -67,6 +67,7 @@ def build_loader(cfg: CfgNode, split: str) -> VideoLoader:
     test: one video a batch, in the order of the list; each is in exactly one process.
     """
     dataset = build_dataset(cfg, split)
+    _check_alike(dataset)
     videos, sampler = 1, dataset.shard(rank(), world_size())
     if split == "train":
         plan, ranks = batch_plan(cfg, world_size()), world_size()
@@ -88,3 +89,20 @@ def build_loader(cfg: CfgNode, split: str) -> VideoLoader:
         prefetch=cfg.DATA_LOADER.PREFETCH_FACTOR,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and torch.cuda.is_available(),
     )
+
+
+def _check_alike(dataset: VideoDataset) -> None:
+    """Raises DataError where the processes have different lists.
+
+    Some videos would be taken twice and others never, or one process would wait for ever.
+    """
+    if world_size() == 1:
+        return
+    records = dataset.records
+    mine = len(records), records.fingerprint()
+    (number, fingerprint), first = broadcast((mine, who_am_i()))
+    if (number, fingerprint) != mine:
+        raise DataError(
+            f"{records.list_file} lists other videos for {who_am_i()} ({len(records)}) than for "
+            f"{first} ({number}), or in another order: give every machine the same list"
+        )

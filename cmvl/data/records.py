@@ -4,6 +4,7 @@ Not a list of Python objects: reading one changes its reference count, which cop
 into every loader process, so memory would grow with workers and time.
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
 
@@ -68,6 +69,14 @@ class Records:
     ) -> NDArray[np.float32] | None:
         """What holds for clips alone; None where a clip has its video's label."""
         return None
+
+    def fingerprint(self) -> str:
+        """Of names, without folders, and classes: equal where two machines list the same."""
+        digest = hashlib.sha256()
+        for i in range(len(self)):
+            name = os.path.basename(self.listed_path(i).rstrip("/"))
+            digest.update(f"{name} {self.labels_of(i)}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def frames(self, i: int) -> int | None:
         """The number of frames the list says a frame folder has, if it says one."""

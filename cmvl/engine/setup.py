@@ -12,9 +12,9 @@ from fvcore.common.config import CfgNode
 from cmvl import __version__
 from cmvl.checkpoint import Checkpointer, Position
 from cmvl.config import dump_cfg
-from cmvl.config.compare import check_resume, compare_start
+from cmvl.config.compare import check_alike, check_resume, compare_start
 from cmvl.engine.precision import allow_tf32
-from cmvl.utils.distributed import is_main, rank, world_size
+from cmvl.utils.distributed import broadcast, is_main, rank, who_am_i, world_size
 from cmvl.utils.environment import command_line, cores, device_name, versions
 from cmvl.utils.errors import ConfigError
 from cmvl.utils.launch import Crew
@@ -33,6 +33,14 @@ def build_crew(cfg: CfgNode, shards: int = 1, shard: int = 0, meeting_point: str
         timeout=cfg.DIST.TIMEOUT,
         meeting=cfg.DIST.MEETING,
     )
+
+
+def agree(cfg: CfgNode) -> None:
+    """Raises ConfigError where the processes of a run have different settings.
+
+    They would wait for each other for ever, or train apart without a word.
+    """
+    check_alike(broadcast(cfg.dump()), cfg, who_am_i())
 
 
 def setup(cfg: CfgNode, job: str) -> torch.device:

@@ -3,6 +3,7 @@
 Alone, every function is the identity; nothing here needs a process group then.
 """
 
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,10 @@ def world_size() -> int:
 def is_main() -> bool:
     """Is this the process that writes files?"""
     return rank() == 0
+
+
+def who_am_i() -> str:
+    return f"rank {rank()} on {socket.gethostname()}"
 
 
 def all_gather(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cmvl.utils.distributed import is_main, rank, world_size
+from cmvl.utils.distributed import is_main
 
 logger = logging.getLogger("cmvl")
 
@@ -20,19 +20,17 @@ class _Console(logging.StreamHandler):
 
 
 def setup_logging(output_dir: Path) -> None:
-    """Send the "cmvl" logger to the console and, from the main process, to stdout.log.
+    """Send the main process's "cmvl" logger to the console and to stdout.log.
 
-    Of the other processes only warnings are shown, with their rank.
+    The others are silent: their warnings would be the same, and a failure is told by the launcher.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     for handler in logger.handlers:
         handler.close()
-    handlers: list[logging.Handler] = [_Console(sys.stdout)]
+    handlers: list[logging.Handler] = [logging.NullHandler()]
     if is_main():
-        handlers.append(logging.FileHandler(output_dir / "stdout.log"))
-    who = f"rank {rank()} of {world_size()}: " if not is_main() else ""
+        handlers = [_Console(sys.stdout), logging.FileHandler(output_dir / "stdout.log")]
     for handler in handlers:
-        text = logging.Formatter(f"[%(asctime)s] {who}%(message)s", "%m/%d %H:%M:%S")
-        handler.setFormatter(text)
+        handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%m/%d %H:%M:%S"))
     logger.handlers, logger.propagate = handlers, False
-    logger.setLevel(logging.INFO if is_main() else logging.WARNING)
+    logger.setLevel(logging.INFO if is_main() else logging.ERROR)
