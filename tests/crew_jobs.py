@@ -185,6 +185,13 @@ def count():
         print(f"{world_size()} processes, the sum of their ranks is {ranks:g}")
 
 
+def count_for_ever():
+    while True:
+        dist.all_reduce(torch.ones(1))
+        print("here", flush=True)
+        time.sleep(0.1)
+
+
 def evaluate_norms(folder):
     """Norms that had moved apart, after an evaluation of nothing."""
     norm = torch.nn.BatchNorm1d(3)

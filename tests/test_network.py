@@ -1,6 +1,7 @@
 """Machines find each other, whatever they call themselves."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -78,19 +79,25 @@ for m in 0 1; do
         hostname node$m; mount --bind $1/hosts$m /etc/hosts; exec $2 $m" > $1/said$m 2>&1 &
     machines="$machines $!"
 done
+if [ "$3" ]; then
+    until grep -q "$3" $1/said0; do sleep 0.1; done
+    ip -n m1 link set e1 down
+fi
 for machine in $machines; do wait $machine || true; done
 """
 
 
-def on_two_machines(folder, command=""):
-    """What each said; None where such machines cannot be made."""
+def on_two_machines(folder, command="", cut=""):
+    """What each said; None where such machines cannot be made.
+
+    `cut`: the wire between them is, once machine 0 has said this.
+    """
     if not (shutil.which("unshare") and shutil.which("ip")):
         return None
     words = ["unshare", "--map-root-user", "--net", "--mount", "--uts", "bash", "-c", MACHINES]
     environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"}
-    done = subprocess.run(
-        [*words, "-", str(folder), command], env=environment, capture_output=True, text=True
-    )
+    words += ["-", str(folder), command, cut]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     if done.returncode:
         return None
     return [(folder / f"said{m}").read_text() for m in (0, 1)] if command else []
@@ -101,7 +108,7 @@ import sys
 import crew_jobs
 from cmvl.utils.launch import Crew, launch
 from cmvl.utils.errors import run_tool
-crew = Crew(2, False, 2, int(sys.argv[2]), "tcp://node0:29500", timeout=10, meeting=60)
+crew = Crew(2, False, 2, int(sys.argv[2]), "tcp://node0:29500", timeout=5, meeting=60)
 if __name__ == "__main__":
     run_tool(lambda: launch(getattr(crew_jobs, sys.argv[1]), [], crew))
 """
@@ -113,10 +120,16 @@ def machines(tmp_path):
         pytest.skip("needs Linux's namespaces, unshare and ip")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    return lambda job: on_two_machines(tmp_path, f"{sys.executable} {script} {job}")
+    return lambda job, **how: on_two_machines(tmp_path, f"{sys.executable} {script} {job}", **how)
 
 
 def test_two_machines_that_call_themselves_127_0_1_1(machines):
     first, second = machines("count")
     assert first.endswith("4 processes, the sum of their ranks is 6\n"), first + second
     assert second.endswith("rank 2 on node1: all 4 processes are here; rank 0 has the log\n")
+
+
+def test_a_network_that_is_gone(machines):
+    """Then nothing comes, no error either: DIST.TIMEOUT ends all; nobody waits for the store."""
+    for said in machines("count_for_ever", cut="here"):
+        assert re.search(r"error: rank \d failed(.|\n)*(Timed out|closure)", said), said

@@ -89,24 +89,21 @@ def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew
     with handling(signal.SIG_IGN, [signal.SIGINT]):  # which they inherit
         for process in processes:
             process.start()
-    with (
-        _listening(reports) as said,
-        _forwarding(processes) as asked,
-        machines.in_touch(lambda: _kill(processes)),
-    ):
-        try:
-            killed = _wait(processes)
-        finally:
-            _end(processes)
-    exits = [process.exitcode for process in processes]
-    if asked.name == "SIGINT" and any(code not in (0, STOPPED) for code in exits):
-        machines.tell("ended by Ctrl-C")
-        raise KeyboardInterrupt
-    unheard = asked and -signal.Signals[asked.name] in exits and all(map(_is_consequence, said))
-    if unheard or STOPPED in exits and set(exits) <= {0, STOPPED}:
-        sys.exit(STOPPED)
-    if any(exits):
-        raise machines.blame(*_judge(exits, killed, said, first))
+    with machines.in_touch(lambda: _kill(processes)):
+        with _listening(reports) as said, _forwarding(processes) as asked:
+            try:
+                killed = _wait(processes)
+            finally:
+                _end(processes)
+        exits = [process.exitcode for process in processes]
+        if asked.name == "SIGINT" and any(code not in (0, STOPPED) for code in exits):
+            machines.tell("ended by Ctrl-C")
+            raise KeyboardInterrupt
+        unheard = asked and -signal.Signals[asked.name] in exits and all(map(_is_consequence, said))
+        if unheard or STOPPED in exits and set(exits) <= {0, STOPPED}:
+            sys.exit(STOPPED)
+        if any(exits):
+            raise machines.blame(*_judge(exits, killed, said, first))
 
 
 def _work(

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from cmvl.utils.errors import LaunchError, UserError
 
 POLL = 1.0  # seconds between two looks at what the others say
+PATIENCE = 3.0  # seconds for an answer: where the network is gone none comes, and no error either
 FAREWELL = 60.0  # seconds a machine may go on without machine 0, which may have ended well
 FAILED = "failed"
 
@@ -25,7 +26,7 @@ FAILED = "failed"
 class Machines:
     """All `shards` of them, this being `shard`; machine 0 hosts the store, at host:port.
 
-    `heard` is how another one failed, once it has.
+    `heard` is the failure that was told first, by whichever machine, once there is one.
     """
 
     shards: int
@@ -34,31 +35,36 @@ class Machines:
     port: int
     store: dist.Store | None  # of the others not before they have reached it
     heard: str = ""
-    _over: threading.Event = field(default_factory=threading.Event)
+    _mine: str = ""  # to be told
+    _known: threading.Event = field(default_factory=threading.Event)
+    _awake: threading.Event = field(default_factory=threading.Event)
+    _over: bool = False
 
     @contextmanager
     def in_touch(self, end: Callable[[], None]) -> Iterator[None]:
-        """Inside, `end` is called when another machine has failed, or machine 0 is gone."""
+        """Inside, `end` is called when a machine has failed, or machine 0 is gone.
+
+        The store is asked in a thread: nobody is to wait for a network that is gone.
+        """
         if self.shards == 1:
             yield
             return
-        listener = threading.Thread(target=self._listen, args=[end], daemon=True)
-        listener.start()
+        talk = threading.Thread(target=self._talk, args=[end], daemon=True)
+        talk.start()
         try:
             yield
         finally:
-            self._over.set()
-            listener.join()
+            self._over = True
+            self._awake.set()
+            talk.join(PATIENCE)
 
     def blame(self, error: UserError, of_others: bool) -> UserError:
         """Tell all of this machine's failure, and return what to raise: the first one told.
 
         `of_others`: it looks as if another machine's failure brought it about.
         """
-        patience = time.monotonic() + 2 * POLL  # for that one to tell
-        while of_others and self.shards > 1 and time.monotonic() < patience and not self.heard:
-            self._ask()
-            time.sleep(POLL / 10)
+        if of_others and self.shards > 1:
+            self._known.wait(PATIENCE)  # for that one to tell
         mine = str(error)
         return error if (first := self.tell(mine)) == mine else LaunchError(first)
 
@@ -66,29 +72,33 @@ class Machines:
         """Tell all that this machine has failed; returns what was told first, by whomever."""
         if self.shards == 1:
             return text
-        first = named = f"machine {self.shard}, {socket.gethostname()}: {text}"
-        if self.store and not self.heard:
-            with suppress(RuntimeError):
-                first = self.store.compare_set(FAILED, "", named).decode()
+        self._mine = f"machine {self.shard}, {socket.gethostname()}: {text}"
+        self._awake.set()
+        self._known.wait(PATIENCE)
         if self.shard == 0:
             time.sleep(2 * POLL)  # for the others to read, before the store goes with this process
-        return self.heard or (text if first == named else first)
+        return text if self.heard in ("", self._mine) else self.heard
 
-    def _listen(self, end: Callable[[], None]) -> None:
+    def _talk(self, end: Callable[[], None]) -> None:
         answered = math.inf  # when machine 0 last did; before it has come the processes wait for it
-        while not self.heard and not self._over.wait(POLL):
+        while not self.heard and not self._over:
             if self._ask():
                 answered = time.monotonic()
             elif time.monotonic() - answered > FAREWELL:
                 self.heard = f"machine 0, which listened at {self.host}:{self.port}, is gone"
+            if not self.heard and self._awake.wait(POLL):
+                self._awake.clear()
         if self.heard:
+            self._known.set()
             end()
 
     def _ask(self) -> bool:
-        """Take up what the others say; False where machine 0 does not answer."""
+        """Say what is to be said and take up what the others say; False without an answer."""
         with suppress(OSError, RuntimeError):
             self.store = self.store or self._reach()
-            if self.store.check([FAILED]):
+            if self._mine:
+                self.heard = self.store.compare_set(FAILED, "", self._mine).decode()
+            elif self.store.check([FAILED]):
                 self.heard = self.store.get(FAILED).decode()
             return True
         if self.shard:  # to be reached anew: a lost connection is not yet the end
