@@ -26,6 +26,7 @@ from cmvl.engine.precision import Precision
 from cmvl.engine.setup import agree
 from cmvl.engine.step import Stepper
 from cmvl.engine.test import evaluate
+from cmvl.launch.signals import STOPPED, stop_requests
 from cmvl.layers.batchnorm import synchronise
 from cmvl.losses import BoxLoss, VideoLoss
 from cmvl.model import build_model
@@ -41,7 +42,6 @@ from cmvl.utils.distributed import (
     world_size,
 )
 from cmvl.utils.errors import DataError
-from cmvl.utils.signals import STOPPED, stop_requests
 
 from toy import random_clips, toy_box_model
 

@@ -11,10 +11,10 @@ from torch.optim import SGD, AdamW
 from cmvl.checkpoint import Checkpointer, Position, find_last, folder, load_weights
 from cmvl.checkpoint.folder import find_damage, write_whole
 from cmvl.engine import keeper
+from cmvl.launch.signals import STOPPED, StopRequest
 from cmvl.losses import VideoLoss
 from cmvl.utils.errors import CheckpointError
 from cmvl.utils.runlog import RunLog
-from cmvl.utils.signals import STOPPED, StopRequest
 
 from toy import random_clips, toy_model
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from cmvl.launch import Crew, launch
+from cmvl.launch.seat import Seat, seat_in, seated
+from cmvl.launch.signals import HEARD, STOP_SIGNALS, STOPPED
 from cmvl.utils.errors import ConfigError, DataError, LaunchError
-from cmvl.utils.launch import Crew, launch
-from cmvl.utils.seat import Seat, seat_in, seated
-from cmvl.utils.signals import HEARD, STOP_SIGNALS, STOPPED
 
 from toy import free_port
 
@@ -80,7 +80,7 @@ def test_leaving_amid_collectives_is_no_failure():
 
 
 def test_who_did_not_come(monkeypatch, capsys):
-    monkeypatch.setattr("cmvl.utils.seat.SILENCE", 0.3)
+    monkeypatch.setattr("cmvl.launch.seat.SILENCE", 0.3)
     seat = Seat(0, 4, 0, "127.0.0.1", free_port(), hosts_store=True)
     with pytest.raises(LaunchError, match="3 of 4 processes did not come .* rank 1, 2, 3"):
         with seated(seat, gpu=False, timeout=5, meeting=1):
@@ -149,7 +149,7 @@ def test_threads_come_to_rest_before_their_group_is_destroyed(monkeypatch):
     """Torch 2.6 waited for one of gloo's, which waited for Python's lock."""
     monkeypatch.setattr(dist, "destroy_process_group", lambda: order.append("destroyed"))
     monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: None)
-    monkeypatch.setattr("cmvl.utils.seat._meet", lambda *_: dist.HashStore())
+    monkeypatch.setattr("cmvl.launch.seat._meet", lambda *_: dist.HashStore())
     order, over = [], threading.Event()
     thread = threading.Thread(target=lambda: over.wait() and order.append("at rest"))
     interval = sys.getswitchinterval()
@@ -178,7 +178,7 @@ def test_seats_of_torchrun():
 def test_processes_end_with_their_launcher(tmp_path):
     """Killed outright, it cannot tell them."""
     script = (
-        "import crew_jobs\nfrom cmvl.utils.launch import Crew, launch\n"
+        "import crew_jobs\nfrom cmvl.launch import Crew, launch\n"
         "if __name__ == '__main__': launch(crew_jobs.fail, ['waits'], Crew(2, False))"
     )
     (tmp_path / "script.py").write_text(script)
@@ -209,7 +209,7 @@ def _runs(pid: int) -> bool:
 CTRL_C = """
 import crew_jobs
 from cmvl.utils.errors import run_tool
-from cmvl.utils.launch import Crew, launch
+from cmvl.launch import Crew, launch
 if __name__ == "__main__":
     run_tool(lambda: launch(crew_jobs.wait_for_a_stop, [HEEDING], Crew(2, False)))
 """

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"utils"},
-    {"config", "checkpoint", "structures"},
+    {"config", "checkpoint", "structures", "launch"},
     {"layers", "data"},
     {"backbones", "memory", "heads", "losses", "evaluation"},
     {"encode"},

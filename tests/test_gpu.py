@@ -10,8 +10,8 @@ from torch import nn
 
 from cmvl.engine.precision import allow_tf32
 from cmvl.engine.transfer import Transfer
+from cmvl.launch.seat import Seat, seated
 from cmvl.layers.grouped_norm import grouped_norm
-from cmvl.utils.seat import Seat, seated
 
 from toy import free_port
 

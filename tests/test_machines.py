@@ -16,9 +16,9 @@ HERE = Path(__file__).parent
 SCRIPT = """
 import sys
 import crew_jobs
-from cmvl.utils import machines
+from cmvl.launch import machines
 from cmvl.utils.errors import run_tool
-from cmvl.utils.launch import Crew, launch
+from cmvl.launch import Crew, launch
 machines.FAREWELL = 0.5
 shard, address, job, *arguments = sys.argv[1:]
 crew = Crew(1, False, 2, int(shard), address, meeting=60)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 
-from cmvl.utils import network
-from cmvl.utils.network import NAMED, choose_interface, tell_address
+from cmvl.launch import network
+from cmvl.launch.network import NAMED, choose_interface, tell_address
 
 HERE = Path(__file__).parent
 LOOPBACK = network._interface_to("127.0.0.1")
@@ -106,7 +106,7 @@ def on_two_machines(folder, command="", cut=""):
 SCRIPT = """
 import sys
 import crew_jobs
-from cmvl.utils.launch import Crew, launch
+from cmvl.launch import Crew, launch
 from cmvl.utils.errors import run_tool
 crew = Crew(2, False, 2, int(sys.argv[2]), "tcp://node0:29500", timeout=5, meeting=60)
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cmvl.launch.signals import HEARD, handling, stop_requests
 from cmvl.utils.errors import run_tool
-from cmvl.utils.signals import HEARD, handling, stop_requests
 
 ROOT = Path(__file__).parent.parent
 

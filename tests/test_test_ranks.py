@@ -8,9 +8,9 @@ import torch
 
 from cmvl.config import load_cfg
 from cmvl.engine.test import test as run_test
+from cmvl.launch import Crew, launch
 from cmvl.model import build_model
 from cmvl.tasks import find_task
-from cmvl.utils.launch import Crew, launch
 
 SMALL = (
     "DATA.TEST_CROP_SIZE 32 RESNET.WIDTH_PER_GROUP 8 TEST.NUM_ENSEMBLE_VIEWS 3 "

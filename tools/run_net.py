@@ -13,10 +13,10 @@ from cmvl.config import load_cfg
 from cmvl.engine.setup import agree, build_crew
 from cmvl.engine.test import test
 from cmvl.engine.train import train
+from cmvl.launch import launch
 from cmvl.report.card import write_card
 from cmvl.utils.distributed import is_main
 from cmvl.utils.errors import run_tool
-from cmvl.utils.launch import launch
 
 
 def run(cfg: CfgNode) -> None:

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from cmvl.config import batch_plan, check_training, load_cfg
+from cmvl.launch.signals import STOPPED
 from cmvl.utils.errors import ConfigError, LaunchError, run_tool
-from cmvl.utils.signals import STOPPED
 
 NOTICE = 300  # seconds before its time is over in which a run saves
 RUN_NET = Path(__file__).resolve().parent / "run_net.py"

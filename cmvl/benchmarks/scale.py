@@ -13,11 +13,11 @@ from cmvl.engine.fast import build_fast
 from cmvl.engine.optim import build_optimizer
 from cmvl.engine.setup import build_crew
 from cmvl.engine.step import build_stepper
+from cmvl.launch import launch
 from cmvl.model import build_model
 from cmvl.structures import VideoBatch
 from cmvl.tasks import find_task
 from cmvl.utils.distributed import is_main, world_size
-from cmvl.utils.launch import launch
 
 WARM_UP = 2  # steps
 

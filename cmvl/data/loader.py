@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from cmvl.launch.signals import as_in_a_worker
 from cmvl.structures import VideoBatch
 from cmvl.utils.errors import DataError, UserError
-from cmvl.utils.signals import as_in_a_worker
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -5,10 +5,10 @@ import time
 from collections.abc import Mapping
 
 from cmvl.checkpoint import Checkpointer, Position
+from cmvl.launch.signals import STOPPED, StopRequest
 from cmvl.utils.distributed import highest
 from cmvl.utils.logging import logger
 from cmvl.utils.runlog import RunLog
-from cmvl.utils.signals import STOPPED, StopRequest
 
 GO_ON, SAVE, SAVE_AND_STOP = range(3)
 

@@ -20,6 +20,7 @@ from cmvl.engine.setup import record_start, setup
 from cmvl.evaluation.positions import plot_positions
 from cmvl.evaluation.results import Listing
 from cmvl.inference import Predictor
+from cmvl.launch.signals import StopRequest, stop_requests
 from cmvl.model import VideoModel, build_model
 from cmvl.structures import Prediction, VideoBatch
 from cmvl.tasks import Evaluator, find_task
@@ -33,7 +34,6 @@ from cmvl.utils.distributed import (
 )
 from cmvl.utils.logging import logger
 from cmvl.utils.progress import progress
-from cmvl.utils.signals import StopRequest, stop_requests
 
 
 @dataclass

@@ -20,6 +20,7 @@ from cmvl.engine.setup import begin, record_start, setup, setup_own_numbers
 from cmvl.engine.step import Stepper, build_stepper
 from cmvl.engine.test import evaluate
 from cmvl.engine.trouble import memory_advice
+from cmvl.launch.signals import stop_requests
 from cmvl.model import build_model
 from cmvl.structures import VideoBatch
 from cmvl.tasks import find_task
@@ -27,7 +28,6 @@ from cmvl.utils.distributed import world_size
 from cmvl.utils.logging import logger
 from cmvl.utils.progress import progress, silent
 from cmvl.utils.runlog import RunLog
-from cmvl.utils.signals import stop_requests
 
 
 def train(cfg: CfgNode) -> None:

@@ -7,7 +7,7 @@ from fault_jobs import CONFIG, OPTIONS, Blow, run
 
 from cmvl.config import load_cfg
 from cmvl.engine.setup import build_crew
-from cmvl.utils.launch import launch
+from cmvl.launch import launch
 
 if __name__ == "__main__":
     folder, data, *options = sys.argv[1:]

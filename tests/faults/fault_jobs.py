@@ -19,9 +19,9 @@ from cmvl.data import dataset
 from cmvl.engine import train as training
 from cmvl.engine.setup import build_crew
 from cmvl.engine.step import Stepper
+from cmvl.launch import launch
 from cmvl.utils.distributed import rank
 from cmvl.utils.errors import UserError
-from cmvl.utils.launch import launch
 from cmvl.utils.runlog import RunLog
 
 CONFIG = Path(__file__).parents[2] / "configs/demo/SLOWONLY_CM.yaml"

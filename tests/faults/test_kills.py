@@ -8,7 +8,7 @@ import pytest
 import torch
 from fault_jobs import EVERY_STEP, POINTS, Blow, last_state, numbers, said, train
 
-from cmvl.utils.signals import STOPPED
+from cmvl.launch.signals import STOPPED
 
 
 def assert_same(one, other, place="state"):

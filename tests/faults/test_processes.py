@@ -10,7 +10,7 @@ import pytest
 from fault_jobs import EVERY_STEP, Blow, numbers, said, train
 from test_kills import assert_undisturbed
 
-from cmvl.utils.signals import STOPPED
+from cmvl.launch.signals import STOPPED
 
 TWO = ("DIST.PROCESSES", 2, "BN.SYNC", True)
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from cmvl.launch.network import choose_interface, tell_address
 from cmvl.utils.errors import LaunchError
-from cmvl.utils.network import choose_interface, tell_address
 
 SETTLE = 0.2  # seconds for gloo's threads to come to rest
 SILENCE = 10.0  # seconds to wait for the others without a word

@@ -7,11 +7,10 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -19,11 +18,10 @@ from typing import Any
 
 import torch
 
-from cmvl.utils import errors
-from cmvl.utils.errors import LaunchError, UserError
-from cmvl.utils.machines import meet
-from cmvl.utils.seat import Seat, seat_in, seated
-from cmvl.utils.signals import (
+from cmvl.launch.machines import meet
+from cmvl.launch.reports import Report, is_consequence, judge, listening
+from cmvl.launch.seat import Seat, seat_in, seated
+from cmvl.launch.signals import (
     HEARD,
     STOP_SIGNALS,
     STOPPED,
@@ -33,10 +31,9 @@ from cmvl.utils.signals import (
     start_tracker,
     tell,
 )
+from cmvl.utils.errors import LaunchError, UserError
 
 PATIENCE = 5.0  # seconds for the others to say what they saw, and to end when asked to
-# What a process says when another one is gone.
-CONSEQUENCES = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "store")
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew
         for process in processes:
             process.start()
     with machines.in_touch(lambda: _kill(processes)):
-        with _listening(reports) as said, _forwarding(processes) as asked:
+        with listening(reports) as said, _forwarding(processes) as asked:
             try:
                 killed = _wait(processes)
             finally:
@@ -99,11 +96,11 @@ def _run_together(job: Callable[..., None], arguments: Sequence[Any], crew: Crew
         if asked.name == "SIGINT" and any(code not in (0, STOPPED) for code in exits):
             machines.tell("ended by Ctrl-C")
             raise KeyboardInterrupt
-        unheard = asked and -signal.Signals[asked.name] in exits and all(map(_is_consequence, said))
+        unheard = asked and -signal.Signals[asked.name] in exits and all(map(is_consequence, said))
         if unheard or STOPPED in exits and set(exits) <= {0, STOPPED}:
             sys.exit(STOPPED)
         if any(exits):
-            raise machines.blame(*_judge(exits, killed, said, first))
+            raise machines.blame(*judge(exits, killed, said, first))
 
 
 def _work(
@@ -116,10 +113,10 @@ def _work(
         with seated(seat, crew.gpu, crew.timeout, crew.meeting):
             job(*arguments)
     except UserError as error:
-        reports.put((time.time(), seat.rank, type(error).__name__, str(error)))
+        reports.put(Report(time.time(), seat.rank, type(error).__name__, str(error)))
         sys.exit(1)
     except Exception:
-        reports.put((time.time(), seat.rank, "", traceback.format_exc().rstrip()))
+        reports.put(Report(time.time(), seat.rank, "", traceback.format_exc().rstrip()))
         sys.exit(1)
 
 
@@ -173,52 +170,3 @@ def _end(processes: Sequence[BaseProcess]) -> None:
 def _kill(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
         process.kill()
-
-
-@contextmanager
-def _listening(reports: Any) -> Iterator[list[tuple]]:
-    """What is said, complete at the end.
-
-    A pipe that nobody reads is soon full, and who writes into it waits for ever.
-    """
-    said: list[tuple] = []
-
-    def listen() -> None:
-        with suppress(EOFError, OSError):
-            while True:
-                said.append(reports.get())
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield said
-    finally:
-        reports._writer.close()  # the last end that is open: the listener comes to an end
-        listener.join(PATIENCE)
-
-
-def _judge(
-    exits: Sequence[int], killed: Sequence[int], said: list[tuple], first: int
-) -> tuple[UserError, bool]:
-    """What went wrong first, and whether it looks as if it came of a failure elsewhere."""
-    spoke = [rank - first for _, rank, *_ in said]
-    killed = [i for i in killed if i not in spoke]  # others failed before their end was a signal
-    if killed:
-        number = -exits[killed[0]]
-        hint = ""
-        if number == signal.SIGKILL:
-            hint = ". Nobody asked it to? Then the system was most likely short of memory"
-        message = f"rank {first + killed[0]} was killed by {signal.Signals(number).name}{hint}"
-        return LaunchError(f"{message}; the others were stopped"), False
-    if not said:
-        return LaunchError(f"processes ended with exit codes {exits} and said nothing"), False
-    of_others, (_, rank, kind, text) = min((_is_consequence(report), report) for report in said)
-    if kind:
-        return getattr(errors, kind, UserError)(text), False
-    return LaunchError(f"rank {rank} failed, the others were stopped\n{text}"), of_others
-
-
-def _is_consequence(report: tuple) -> bool:
-    """Of a process that lost the one that failed: later or vaguer than that one's."""
-    _, _, kind, text = report
-    return not kind and any(sign in text.splitlines()[-1] for sign in CONSEQUENCES)
