@@ -129,7 +129,9 @@ def _forwarding(processes: Sequence[BaseProcess]) -> Iterator[StopRequest]:
     asked = StopRequest()
 
     def forward(number: int, _: object) -> None:
-        again, asked.name = asked.name == "SIGINT", signal.Signals(number).name
+        again = asked.name == "SIGINT"
+        if not again:
+            asked.name = signal.Signals(number).name
         if number == signal.SIGINT and again:
             number = signal.SIGKILL
         elif number == signal.SIGINT:
