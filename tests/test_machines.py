@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cmvl.launch.machines import meet
+
 from toy import free_port
 
 HERE = Path(__file__).parent
@@ -85,3 +87,15 @@ def test_a_second_ctrl_c_is_told(waiting):
     second.send_signal(signal.SIGINT)
     assert last_words(second) == (130, "interrupted")
     assert last_words(first)[1].endswith(": ended by Ctrl-C")
+
+
+def test_a_run_that_began_anew_is_another():
+    """Its machine 0 listens where the one that is gone did."""
+    point = f"tcp://127.0.0.1:{free_port()}"
+    first, second = meet(2, 0, point, 5), meet(2, 1, point, 5)
+    assert second._ask() and not second.heard
+    first.store = second.store = None
+    anew = meet(2, 0, point, 5)
+    second._mine = "a late failure"
+    assert not second._ask() and not second.heard
+    assert anew._ask() and not anew.heard

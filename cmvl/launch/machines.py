@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import uuid4
 
 import torch.distributed as dist
 
@@ -19,7 +20,7 @@ from cmvl.utils.errors import LaunchError, UserError
 POLL = 1.0  # seconds between two looks at what the others say
 PATIENCE = 3.0  # seconds for an answer: where the network is gone none comes, and no error either
 FAREWELL = 60.0  # seconds a machine may go on without machine 0, which may have ended well
-FAILED = "failed"
+FAILED, RUN = "failed", "run"  # the store's keys
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Machines:
     port: int
     store: dist.Store | None  # of the others not before they have reached it
     heard: str = ""
+    _run: str = ""  # which one the store was of
     _mine: str = ""  # to be told
     _known: threading.Event = field(default_factory=threading.Event)
     _awake: threading.Event = field(default_factory=threading.Event)
@@ -108,7 +110,12 @@ class Machines:
     def _reach(self) -> dist.Store:
         socket.create_connection((self.host, self.port), POLL).close()  # without torch's warnings
         wait_for = timedelta(seconds=10)
-        return dist.TCPStore(self.host, self.port, None, False, wait_for, wait_for_workers=False)
+        store = dist.TCPStore(self.host, self.port, None, False, wait_for, wait_for_workers=False)
+        run = store.get(RUN).decode()
+        if self._run not in ("", run):
+            raise ConnectionError("machine 0 has begun anew; what ends here is not to end that")
+        self._run = run
+        return store
 
 
 def meet(shards: int, shard: int, meeting_point: str, seconds: float) -> Machines:
@@ -140,4 +147,5 @@ def meet(shards: int, shard: int, meeting_point: str, seconds: float) -> Machine
             f"cannot listen at {host}:{port} on {socket.gethostname()}: {error}. Is another run "
             "there already, or is this not machine 0 (--shard_id 0)?"
         ) from error
+    store.set(RUN, uuid4().hex)
     return Machines(shards, shard, host, store.port, store)
