@@ -40,7 +40,8 @@ def agree(cfg: CfgNode) -> None:
 
     They would wait for each other for ever, or train apart without a word.
     """
-    check_alike(broadcast(cfg.dump()), cfg, who_am_i())
+    if world_size() > 1:
+        check_alike(broadcast(cfg.dump()), cfg, who_am_i())
 
 
 def setup(cfg: CfgNode, job: str) -> torch.device:
