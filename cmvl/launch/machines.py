@@ -19,8 +19,9 @@ from cmvl.utils.errors import LaunchError, UserError
 
 POLL = 1.0  # seconds between two looks at what the others say
 PATIENCE = 3.0  # seconds for an answer: where the network is gone none comes, and no error either
+SEE_OFF = 20.0  # seconds machine 0 stays for the others to end
 FAREWELL = 60.0  # seconds a machine may go on without machine 0, which may have ended well
-FAILED, RUN = "failed", "run"  # the store's keys
+FAILED, RUN, LEFT = "failed", "run", "left/{}"  # the store's keys
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Machines:
             self._over = True
             self._awake.set()
             talk.join(PATIENCE)
+            if self.shard == 0:
+                self._see_off()
 
     def blame(self, error: UserError, of_others: bool) -> UserError:
         """Tell all of this machine's failure, and return what to raise: the first one told.
@@ -77,8 +80,6 @@ class Machines:
         self._mine = f"machine {self.shard}, {socket.gethostname()}: {text}"
         self._awake.set()
         self._known.wait(PATIENCE)
-        if self.shard == 0:
-            time.sleep(2 * POLL)  # for the others to read, before the store goes with this process
         return text if self.heard in ("", self._mine) else self.heard
 
     def _talk(self, end: Callable[[], None]) -> None:
@@ -93,6 +94,17 @@ class Machines:
         if self.heard:
             self._known.set()
             end()
+        if self.shard and self.store:
+            with suppress(RuntimeError):
+                self.store.set(LEFT.format(self.shard), "")
+
+    def _see_off(self) -> None:
+        """The store goes with machine 0: not before the others have heard the last of it."""
+        others = [LEFT.format(shard) for shard in range(1, self.shards)]
+        deadline = time.monotonic() + SEE_OFF
+        with suppress(RuntimeError):
+            while not self.store.check(others) and time.monotonic() < deadline:
+                time.sleep(POLL / 10)
 
     def _ask(self) -> bool:
         """Say what is to be said and take up what the others say; False without an answer."""
