@@ -11,6 +11,7 @@ from ava_data import COLOURS, FPS, settings, write_ava
 
 from cmvl.config import load_cfg
 from cmvl.data import build_dataset, build_loader
+from cmvl.data.ava_keyframes import KeyFrames
 from cmvl.data.sampling import keyframe_indices
 from cmvl.utils.errors import ConfigError, DataError, UserError, VideoError
 
@@ -270,3 +271,14 @@ def test_colours_may_change_boxes_do_not(folder):
     jittered = build_dataset(load(folder, "AUG.COLOR_JITTER", 0.4), "train")[3]
     assert torch.equal(plain.boxes, jittered.boxes) and torch.equal(plain.label, jittered.label)
     assert not torch.equal(plain.clips, jittered.clips)
+
+
+def test_other_key_frames_have_another_fingerprint():
+    """By which processes see that their lists differ."""
+
+    def fingerprint(name, *seconds):
+        video, second = np.zeros(len(seconds), np.int64), np.array(seconds)
+        return KeyFrames("", [name], None, video, second).fingerprint()
+
+    assert fingerprint("a", 1, 2) == fingerprint("a", 1, 2)
+    assert len({fingerprint("a", 1, 2), fingerprint("b", 1, 2), fingerprint("a", 2, 1)}) == 3

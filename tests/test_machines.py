@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from cmvl.launch import machines
 from cmvl.launch.machines import meet
 
 from toy import free_port
@@ -99,3 +101,19 @@ def test_a_run_that_began_anew_is_another():
     second._mine = "a late failure"
     assert not second._ask() and not second.heard
     assert anew._ask() and not anew.heard
+
+
+def test_machine_0_stays_until_the_others_have_left(monkeypatch):
+    point, naps = f"tcp://127.0.0.1:{free_port()}", []
+    first, second = meet(2, 0, point, 5), meet(2, 1, point, 5)
+    assert second._ask()
+
+    def nap(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            with second.in_touch(lambda: None):
+                pass
+
+    monkeypatch.setattr(machines, "time", SimpleNamespace(sleep=nap, monotonic=time.monotonic))
+    first._see_off()
+    assert len(naps) == 3 and first.store.check([machines.LEFT.format(1)])

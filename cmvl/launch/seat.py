@@ -30,6 +30,9 @@ class Seat:
     hosts_store: bool = False
     attempt: str = "0"  # of an elastic job: what earlier attempts left in the store does not count
 
+    def __str__(self) -> str:
+        return f"rank {self.rank} on {socket.gethostname()}"
+
 
 def seat_in(environment: Mapping[str, str]) -> Seat | None:
     """The seat that torchrun (or a script of one's own) gave; None without one."""
@@ -98,7 +101,7 @@ def _meet(seat: Seat, seconds: float) -> dist.Store:
     except (RuntimeError, ValueError) as error:  # all of torch.distributed's are RuntimeErrors
         what = "open" if seat.hosts_store else "reach"
         raise LaunchError(
-            f"rank {seat.rank} on {socket.gethostname()} cannot {what} {seat.host}:{seat.port} "
+            f"{seat} cannot {what} {seat.host}:{seat.port} "
             f"within {seconds:g} s ({error}). Is rank 0 running there, is the port free and open "
             "between the machines?"
         ) from error
@@ -111,16 +114,15 @@ def _meet(seat: Seat, seconds: float) -> dist.Store:
         absent = _absent(store, names)
         raise LaunchError(
             f"{len(absent)} of {seat.world} processes did not come to {seat.host}:{seat.port} "
-            f"within {seconds:g} s: rank {', '.join(map(str, absent))}. Present is e.g. rank "
-            f"{seat.rank} on {socket.gethostname()}. Were all started, with the same --num_shards "
-            "and --init_method and one --shard_id each?"
+            f"within {seconds:g} s: rank {', '.join(map(str, absent))}. Present is e.g. {seat}. "
+            "Were all started, with the same --num_shards and --init_method and one --shard_id "
+            "each?"
         ) from error
     return store
 
 
 def _wait(store: dist.Store, names: list[str], seat: Seat, seconds: float) -> None:
     """For all to come, saying so on each machine; the log is not open yet."""
-    here = f"rank {seat.rank} on {socket.gethostname()}"
     try:
         store.wait(names, timedelta(seconds=min(seconds, SILENCE)))
     except RuntimeError:
@@ -128,10 +130,10 @@ def _wait(store: dist.Store, names: list[str], seat: Seat, seconds: float) -> No
             raise
         if seat.local == 0:
             late = ", ".join(map(str, _absent(store, names)))
-            print(f"{here}: waiting at {seat.host}:{seat.port} for rank {late}", flush=True)
+            print(f"{seat}: waiting at {seat.host}:{seat.port} for rank {late}", flush=True)
         store.wait(names, timedelta(seconds=seconds - SILENCE))
     if seat.rank and seat.local == 0:
-        print(f"{here}: all {seat.world} processes are here; rank 0 has the log", flush=True)
+        print(f"{seat}: all {seat.world} processes are here; rank 0 has the log", flush=True)
 
 
 def _absent(store: dist.Store, names: list[str]) -> list[int]:
