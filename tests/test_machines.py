@@ -10,9 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch.distributed as dist
 
 from cmvl.launch import machines
-from cmvl.launch.machines import meet
+from cmvl.launch.machines import Machines, meet
 
 from toy import free_port
 
@@ -23,7 +24,7 @@ import crew_jobs
 from cmvl.launch import machines
 from cmvl.utils.errors import run_tool
 from cmvl.launch import Crew, launch
-machines.FAREWELL = 0.5
+machines.SILENT = 4
 shard, address, job, *arguments = sys.argv[1:]
 crew = Crew(1, False, 2, int(shard), address, meeting=60)
 if __name__ == "__main__":
@@ -83,12 +84,30 @@ def test_a_machine_0_that_is_gone(waiting):
     assert code == 1 and said.startswith("error: machine 0, which listened at 127.0.0.1:")
 
 
+def test_a_machine_that_gives_no_sign_is_named(monkeypatch):
+    """Not one that has not come yet, nor one that has left."""
+    monkeypatch.setattr(machines, "SILENT", 2)
+    first = Machines(3, 0, "node0", 1, dist.HashStore())
+    assert [first._sign() for _ in range(5)] == [""] * 5
+    first.store.set("sign/2", "node2 1")
+    assert [first._sign() for _ in range(3)] == [""] * 3
+    first.store.set("sign/2", "node2 2")
+    assert [first._sign() for _ in range(3)] == [""] * 3
+    assert first._sign().startswith("machine 2, node2, has given no sign of life for 2 s")
+    first.store.set("left/2", "")
+    assert first._sign() == ""
+
+
 def test_a_second_ctrl_c_is_told(waiting):
     first, second = waiting
     second.send_signal(signal.SIGINT)
     second.send_signal(signal.SIGINT)
     assert last_words(second) == (130, "interrupted")
     assert last_words(first)[1].endswith(": ended by Ctrl-C")
+
+
+def test_brackets_around_an_address_of_ipv6():
+    assert meet(2, 1, "tcp://[fd00::1]:29500", 5).host == "fd00::1"
 
 
 def test_a_run_that_began_anew_is_another():

@@ -3,7 +3,6 @@
 Without that, one would wait up to DIST.TIMEOUT for processes that have failed on another.
 """
 
-import math
 import socket
 import threading
 import time
@@ -18,10 +17,10 @@ import torch.distributed as dist
 from cmvl.utils.errors import LaunchError, UserError
 
 POLL = 1.0  # seconds between two looks at what the others say
+SILENT = 60  # looks without a sign of a machine after which it is taken for gone
 PATIENCE = 3.0  # seconds for an answer: where the network is gone none comes, and no error either
 SEE_OFF = 20.0  # seconds machine 0 stays for the others to end
-FAREWELL = 60.0  # seconds a machine may go on without machine 0, which may have ended well
-FAILED, RUN, LEFT = "failed", "run", "left/{}"  # the store's keys
+FAILED, RUN, LEFT, SIGN = "failed", "run", "left/{}", "sign/{}"  # the store's keys
 
 
 @dataclass
@@ -42,13 +41,12 @@ class Machines:
     _known: threading.Event = field(default_factory=threading.Event)
     _awake: threading.Event = field(default_factory=threading.Event)
     _over: bool = False
+    _unanswered: int = 0  # looks since machine 0's last answer, once there was one
+    _signs: dict[int, tuple[bytes, int]] = field(default_factory=dict)  # of life, and looks since
 
     @contextmanager
     def in_touch(self, end: Callable[[], None]) -> Iterator[None]:
-        """Inside, `end` is called when a machine has failed, or machine 0 is gone.
-
-        The store is asked in a thread: nobody is to wait for a network that is gone.
-        """
+        """Inside, `end` is called when a machine has failed or is gone."""
         if self.shards == 1:
             yield
             return
@@ -83,20 +81,28 @@ class Machines:
         return text if self.heard in ("", self._mine) else self.heard
 
     def _talk(self, end: Callable[[], None]) -> None:
-        answered = math.inf  # when machine 0 last did; before it has come the processes wait for it
+        """Time is counted in looks: a launcher that was itself stopped for long has lost nobody."""
+        asking = threading.Thread(target=self._keep_asking, daemon=True)
+        asking.start()
         while not self.heard and not self._over:
-            if self._ask():
-                answered = time.monotonic()
-            elif time.monotonic() - answered > FAREWELL:
+            asking.join(POLL)
+            self._unanswered += bool(self._run)
+            if self._unanswered > SILENT:
                 self.heard = f"machine 0, which listened at {self.host}:{self.port}, is gone"
-            if not self.heard and self._awake.wait(POLL):
-                self._awake.clear()
         if self.heard:
             self._known.set()
             end()
         if self.shard and self.store:
             with suppress(RuntimeError):
                 self.store.set(LEFT.format(self.shard), "")
+
+    def _keep_asking(self) -> None:
+        """In a thread of its own: where the network is gone, asking never comes back."""
+        while not self.heard and not self._over:
+            if self._ask():
+                self._unanswered = 0
+            if not self.heard and self._awake.wait(POLL):
+                self._awake.clear()
 
     def _see_off(self) -> None:
         """The store goes with machine 0: not before the others have heard the last of it."""
@@ -110,14 +116,34 @@ class Machines:
         """Say what is to be said and take up what the others say; False without an answer."""
         with suppress(OSError, RuntimeError):
             self.store = self.store or self._reach()
-            if self._mine:
-                self.heard = self.store.compare_set(FAILED, "", self._mine).decode()
+            if failure := self._mine or self._sign():
+                self.heard = self.store.compare_set(FAILED, "", failure).decode()
             elif self.store.check([FAILED]):
                 self.heard = self.store.get(FAILED).decode()
             return True
         if self.shard:  # to be reached anew: a lost connection is not yet the end
             self.store = None
         return False
+
+    def _sign(self) -> str:
+        """Give a sign of life; machine 0 looks for the others' and names one that is gone."""
+        if self.shard:
+            self.store.set(SIGN.format(self.shard), f"{socket.gethostname()} {time.monotonic()}")
+            return ""
+        for shard in range(1, self.shards):
+            sign, left = SIGN.format(shard), LEFT.format(shard)
+            if not self.store.check([sign]) or self.store.check([left]):
+                continue  # DIST.MEETING is for those that never came
+            last, looks = self._signs.get(shard, (b"", 0))
+            seen = self.store.get(sign)
+            self._signs[shard] = (seen, looks + 1 if seen == last else 0)
+            if self._signs[shard][1] > SILENT:
+                name = seen.decode().split()[0]
+                return (
+                    f"machine {shard}, {name}, has given no sign of life for {SILENT * POLL:g} s: "
+                    "it is gone, or the network to it is"
+                )
+        return ""
 
     def _reach(self) -> dist.Store:
         socket.create_connection((self.host, self.port), POLL).close()  # without torch's warnings
@@ -139,7 +165,7 @@ def meet(shards: int, shard: int, meeting_point: str, seconds: float) -> Machine
             raise LaunchError(
                 f"--init_method {meeting_point}: expected tcp://HOST:PORT of machine 0"
             )
-        port = int(digits)
+        host, port = host.removeprefix("[").removesuffix("]"), int(digits)  # of IPv6
     elif shards > 1:
         raise LaunchError(
             f"--num_shards {shards} needs --init_method tcp://HOST:PORT, the address of "

@@ -8,51 +8,58 @@ import fcntl
 import os
 import socket
 import struct
+from ipaddress import ip_address
+from pathlib import Path
 
 import torch.distributed as dist
 
 NAMED = "GLOO_SOCKET_IFNAME"  # by the user, who then knows better
 OUTSIDE = "outside"  # the store's key of the meeting point's address as other machines see it
 SIOCGIFADDR = 0x8915
+ADDRESSES_V6 = Path("/proc/net/if_inet6")  # lines of address, four numbers, interface
 
 
 def tell_address(store: dist.Store, host: str) -> None:
     """Before all have shown themselves: where this machine finds `host`, if not in itself."""
-    if not _is_loopback(address := _address(host)):
-        store.set(OUTSIDE, address)
+    if outside := [address for address in _addresses(host) if not _is_loopback(address)]:
+        store.set(OUTSIDE, outside[0])
 
 
 def choose_interface(store: dist.Store) -> None:
     """Once they have: have gloo take the interface on the way to the meeting point.
 
-    Left to gloo is a run on one machine, and what Linux does not tell (an address of IPv6, a second
-    address of an interface).
+    Left to gloo is a run on one machine, and what Linux does not tell (a second address of IPv4 of
+    an interface).
     """
     if NAMED not in os.environ and store.check([OUTSIDE]):
         if name := _interface_to(store.get(OUTSIDE).decode()):
             os.environ[NAMED] = name
 
 
-def _address(host: str) -> str:
-    """Of IPv4; the loopback's where there is none."""
+def _addresses(host: str) -> list[str]:
+    """Those of IPv4 before those of IPv6, as an interface has them, and gloo takes its first."""
     try:
-        return socket.gethostbyname(host)
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
-        return "127.0.0.1"
+        return []
+    return [where[0] for _, _, _, _, where in sorted(found, key=lambda one: one[0])]
 
 
 def _is_loopback(address: str) -> bool:
-    return address.startswith("127.")
+    return ip_address(address.partition("%")[0]).is_loopback
 
 
 def _interface_to(address: str) -> str:
     """Name of the interface by which packets leave for `address`; empty if it is not known."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((address, 1))  # sends nothing, asks for the way
         except OSError:
             return ""
         own = probe.getsockname()[0]
+        if family == socket.AF_INET6:
+            return _interface_of_v6(own)
         for _, name in socket.if_nameindex():
             request = struct.pack("256s", name.encode()[:15])
             try:
@@ -62,3 +69,9 @@ def _interface_to(address: str) -> str:
             if socket.inet_ntoa(answer[20:24]) == own:
                 return name
     return ""
+
+
+def _interface_of_v6(own: str) -> str:
+    digits = ip_address(own.partition("%")[0]).packed.hex()
+    rows = map(str.split, ADDRESSES_V6.read_text().splitlines())
+    return next((row[-1] for row in rows if row[0] == digits), "")
