@@ -57,3 +57,5 @@ def test_nothing_unless_asked_for():
     cfg.AUG.RE_PROB = 0.25
     assert build_options(cfg, "train")["augment"] is not None
     assert build_options(cfg, "val")["augment"] is None
+    cfg.DATA.MEAN = [0.2, 0.4, 1.0]
+    assert build_augment(cfg).transform[0].value == [51, 102, 255]

@@ -219,6 +219,7 @@ def test_gate_statistics():
         gating.W_O.weight.zero_()
         gating.W_O.bias.copy_(torch.tensor([0.0, 0, 0, 100, 100, -100]))
     gating(torch.randn(B, N, K, D), torch.randn(B, N, K, D_MEM))
+    assert gating.last_gate.grad_fn is None  # or a step's activations would outlive it
     stats = gating.statistics()
     assert stats["gate_mean"].item() == pytest.approx((3 * 0.5 + 2) / 6)
     assert stats["gate_saturated"].item() == pytest.approx(0.5)
