@@ -8,7 +8,7 @@ from torch import nn
 
 from cmvl.backbones import build_backbone
 from cmvl.config import load_cfg
-from cmvl.encode import batch_reduction, iterations, multi_iteration
+from cmvl.encode import batch_reduction, build_encode, iterations, multi_iteration
 from cmvl.losses import VideoLoss
 from cmvl.model import build_model
 from cmvl.tasks import find_task
@@ -158,3 +158,16 @@ def test_one_clip_without_memory_is_the_plain_backbone():
     (maps,) = backbone(clips[:, 0])
     expected = model.head.projection(maps.mean(dim=(2, 3, 4)))
     torch.testing.assert_close(model(clips)[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [("batch_reduction", [5]), ("multi_iteration", [1] * 5)]
+    + [("multi_iteration VIDEO.CLIPS_AT_ONCE 2", [1, 2, 2])],
+)
+def test_clips_of_each_pass(options, passes):
+    encode = build_encode(load_cfg(None, ["VIDEO.STRATEGY", *options.split()]))
+    net, seen = nn.Identity(), []
+    net.register_forward_hook(lambda _, x, y: seen.append(len(x[0])) or [y])
+    encode(net, torch.zeros(1, 5, 3, 1, 2, 2))
+    assert seen == passes
