@@ -207,7 +207,7 @@ def test_parse_actions():
 def ssv1(tmp_path_factory):
     root = tmp_path_factory.mktemp("ssv1")
     name = "something-something-v1-{}.csv"
-    (root / name.format("labels")).write_text("Holding something\nTurning something; slowly\n")
+    (root / name.format("labels")).write_text("Holding something\nTurning something; slowly\n\n")
     (root / name.format("train")).write_text("10;Holding something\n7;Turning something; slowly\n")
     (root / name.format("validation")).write_text("10;Turning something; slowly\n")
     (root / name.format("test")).write_text("99\n")

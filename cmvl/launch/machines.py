@@ -17,7 +17,7 @@ import torch.distributed as dist
 from cmvl.utils.errors import LaunchError, UserError
 
 POLL = 1.0  # seconds between two looks at what the others say
-SILENT = 60  # looks without a sign of a machine after which it is taken for gone
+SILENT = 180  # looks without a sign of a machine after which it is gone; outages may be shorter
 PATIENCE = 3.0  # seconds for an answer: where the network is gone none comes, and no error either
 SEE_OFF = 20.0  # seconds machine 0 stays for the others to end
 FAILED, RUN, LEFT, SIGN = "failed", "run", "left/{}", "sign/{}"  # the store's keys
@@ -101,6 +101,8 @@ class Machines:
         while not self.heard and not self._over:
             if self._ask():
                 self._unanswered = 0
+            elif self._run:
+                self._unanswered += 2  # refused, not lost on the way: a minute is enough
             if not self.heard and self._awake.wait(POLL):
                 self._awake.clear()
 
