@@ -13,6 +13,7 @@ from cmvl.config import load_cfg
 from cmvl.data import build_dataset, build_loader
 from cmvl.data.ava_keyframes import KeyFrames
 from cmvl.data.sampling import keyframe_indices
+from cmvl.data.transforms import View
 from cmvl.utils.errors import ConfigError, DataError, UserError, VideoError
 
 from video_files import write_video
@@ -103,6 +104,14 @@ def test_boxes_follow_the_pixels(folder, monkeypatch):
     assert item.keyframe.video == "v1"
     assert test.records.path(0) == str(folder / "frames/v0")
     assert test.records.where(13) == "v1 at second 3"
+
+
+def test_a_box_of_which_a_crop_left_nothing_is_no_example(folder):
+    """It stays in tests, where every detection counts."""
+    corner = View((0, 0, 48, 64), (48, 64), crop=2, offsets=((0, 0),))
+    for split, left in (("train", 0), ("test", 2)):
+        boxes, labels = build_dataset(load(folder), split)._boxes(0, 4, 0, corner, (48, 64))
+        assert len(boxes) == len(labels) == left
 
 
 def test_window_is_clamped_to_the_annotated_range(folder):
