@@ -68,13 +68,13 @@ def start(words, **environment):
     return subprocess.Popen(words, env=os.environ | path | environment, **pipes)
 
 
-def both(*words, out, **environment):
+def both(*words, out):
     """Run `words` on a CPU and on a pretended GPU, to folders cpu and gpu of `out`."""
     runs = []
     for gpus, pretending in enumerate([[], [PRETENDING]]):
         folder = out / ("gpu" if gpus else "cpu")
         more = ["NUM_GPUS", gpus, "OUTPUT_DIR", folder]
-        runs.append((folder, start([*pretending, *words, *more], **environment)))
+        runs.append((folder, start([*pretending, *words, *more])))
     for _, run in runs:
         said = run.communicate(timeout=300)[0]
         assert run.returncode == 0, said[-3000:]
@@ -93,15 +93,15 @@ def numbers(folder):
 def test_classification_is_the_cpus(demo_data, tmp_path):
     """To the last bit, from training to predictions."""
     data = ["DATA.PATH_TO_DATA_DIR", demo_data / "relation", "DATA_LOADER.NUM_WORKERS", 1]
-    words = ["--cfg", CM, *data, *SMALL[:-4], *EXACT, "MODEL.FREEZE_BACKBONE", False]
+    words = ["--cfg", CM, *SMALL, *EXACT, *data, "MODEL.FREEZE_BACKBONE", False]
     cpu, gpu = both(ROOT / "tools/run_net.py", *words, "TRAIN.BATCH_SIZE", 20, out=tmp_path)
-    assert numbers(gpu) == numbers(cpu)
+    assert numbers(gpu) == numbers(cpu) != []
     for result in ("results/predictions.csv", "results/summary.json"):
         assert (gpu / result).read_text().replace(str(gpu), str(cpu)) == (cpu / result).read_text()
     video, scores = demo_data / "relation/test/0000.mp4", []
-    for words in ([], [PRETENDING]):
-        json_file = tmp_path / f"{len(words)}.json"
-        run = start([*words, ROOT / "tools/predict.py", gpu, video, "--json", json_file])
+    for device, pretending in (("cpu", []), ("cuda", [PRETENDING])):
+        words, json_file = [gpu, video, "--device", device], tmp_path / f"{device}.json"
+        run = start([*pretending, ROOT / "tools/predict.py", *words, "--json", json_file])
         said = run.communicate(timeout=300)[0]
         assert run.returncode == 0, said
         scores.append(json.loads(json_file.read_text()))
@@ -113,7 +113,7 @@ def test_detection_is_the_cpus(tmp_path):
     config = ROOT / "configs/AVA/SLOWFAST_4x16_V22_CM.yaml"
     words = ["--cfg", config, *settings(tmp_path), *SMALL_AVA, *EXACT, "TRAIN.INIT_FROM", ""]
     cpu, gpu = both(ROOT / "tools/run_net.py", *words, "TRAIN.BATCH_SIZE", 18, out=tmp_path)
-    assert numbers(gpu) == numbers(cpu)
+    assert numbers(gpu) == numbers(cpu) != []
     for result in ("results/detections.csv", "results/per_class.csv"):
         assert (gpu / result).read_text() == (cpu / result).read_text()
 
@@ -121,7 +121,7 @@ def test_detection_is_the_cpus(tmp_path):
 def test_two_gpus_compute_what_two_processes_do(demo_data, tmp_path):
     """But for roundings: norms over both take the kernels of GPUs."""
     config = ROOT / "configs/K400/SLOWFAST_8x8_CM.yaml"
-    words = ["--cfg", config, "DATA.PATH_TO_DATA_DIR", demo_data / "relation", *SMALL[:-2]]
+    words = ["--cfg", config, "DATA.PATH_TO_DATA_DIR", demo_data / "relation", *SMALL]
     small_steps = ["SOLVER.MAX_EPOCH", 1, "SOLVER.BASE_LR", 0.001]  # large ones magnify roundings
     words = [ROOT / "tools/run_net.py", *words, *EXACT, *SLOWFAST, *small_steps]
     found = []
@@ -136,5 +136,6 @@ def test_two_gpus_compute_what_two_processes_do(demo_data, tmp_path):
             said = run.communicate(timeout=300)[0]
             assert run.returncode == 0, said[-3000:]
         found.append(log_lines(out, "train"))
+    assert len(found[0]) == 3
     for cpu, gpu in zip(*found, strict=True):
         assert gpu["loss"] == pytest.approx(cpu["loss"], rel=1e-4)
