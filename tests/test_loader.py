@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,27 @@ def test_a_worker_that_nobody_told_to_end_is_ended(data, monkeypatch):
     for worker in workers:
         worker.join(60)
         assert not worker.is_alive()
+
+
+@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), RuntimeError("CUDA")])
+def test_workers_that_had_started_before_one_could_not_are_ended(data, error, monkeypatch):
+    """They hear no SIGTERM, and the process would wait for them for ever."""
+    start, started = BaseProcess.start, []
+
+    def begin(process):
+        if started:
+            raise error
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(BaseProcess, "start", begin)
+    with pytest.raises((DataError, RuntimeError)) as raised:
+        list(loader_of(data, workers=2))
+    told = "worker 2 of 2 could not be started (Cannot allocate memory): lower DATA_LOADER.NUM_"
+    assert str(raised.value).startswith(told if isinstance(error, OSError) else "CUDA")
+    for process in started:
+        process.join(20)
+    assert [process.exitcode for process in started] == [-9]
 
 
 def test_no_workers_no_trouble(data):

@@ -4,7 +4,7 @@ import atexit
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_all_start_methods
+from multiprocessing import active_children, get_all_start_methods
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from typing import Any
@@ -116,13 +116,35 @@ class VideoLoader(DataLoader):
             raise type(error)(_own_words(error)) from None
 
     def _get_iterator(self):
-        iterator = super()._get_iterator()
+        with self._starting_workers():
+            iterator = super()._get_iterator()
         for worker in getattr(iterator, "_workers", ()):
             # The last word of torch, and of `multiprocessing` when this process ends, is SIGTERM;
             # workers leave that to the main process, which would wait for them for ever.
             worker._popen.terminate = worker._popen.kill
         _die_quietly()
         return iterator
+
+    @contextmanager
+    def _starting_workers(self) -> Iterator[None]:
+        """A failure inside ends those that have started: the process would wait for them for ever.
+
+        Raises DataError where the system has no room for more.
+        """
+        others = active_children()
+        try:
+            yield
+        except Exception as error:
+            started = [child for child in active_children() if child not in others]
+            for worker in started:
+                worker.kill()
+            if isinstance(error, OSError):
+                raise DataError(
+                    f"worker {len(started) + 1} of {self.num_workers} could not be started "
+                    f"({error.strerror}): lower DATA_LOADER.NUM_WORKERS, or raise what the system "
+                    "allows of processes, open files and memory"
+                ) from error
+            raise
 
     def has_lost_a_worker(self) -> bool:
         return any(not worker.is_alive() for worker in self._workers())
