@@ -132,7 +132,10 @@ def test_a_worker_that_nobody_told_to_end_is_ended(data, monkeypatch):
         assert not worker.is_alive()
 
 
-@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), RuntimeError("CUDA")])
+@pytest.mark.parametrize(
+    "error",
+    [OSError(12, "Cannot allocate memory"), RuntimeError("CUDA"), KeyboardInterrupt("CUDA")],
+)
 def test_workers_that_had_started_before_one_could_not_are_ended(data, error, monkeypatch):
     """They hear no SIGTERM, and the process would wait for them for ever."""
     start, started = BaseProcess.start, []
@@ -144,7 +147,7 @@ def test_workers_that_had_started_before_one_could_not_are_ended(data, error, mo
         started.append(process)
 
     monkeypatch.setattr(BaseProcess, "start", begin)
-    with pytest.raises((DataError, RuntimeError)) as raised:
+    with pytest.raises((DataError, RuntimeError, KeyboardInterrupt)) as raised:
         list(loader_of(data, workers=2))
     told = "worker 2 of 2 could not be started (Cannot allocate memory): lower DATA_LOADER.NUM_"
     assert str(raised.value).startswith(told if isinstance(error, OSError) else "CUDA")

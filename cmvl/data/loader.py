@@ -134,7 +134,7 @@ class VideoLoader(DataLoader):
         others = active_children()
         try:
             yield
-        except Exception as error:
+        except BaseException as error:  # Ctrl-C too
             started = [child for child in active_children() if child not in others]
             for worker in started:
                 worker.kill()
