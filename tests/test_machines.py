@@ -98,6 +98,21 @@ def test_a_machine_that_gives_no_sign_is_named(monkeypatch):
     assert first._sign() == ""
 
 
+@pytest.mark.parametrize(("run", "counted"), [("", 0), ("met", 2)])
+def test_who_refuses_is_gone_sooner_than_who_is_silent(run, counted, monkeypatch):
+    """But for a machine 0 that nobody has met yet: DIST.MEETING is for that."""
+    second = Machines(2, 1, "node0", 1, None, _run=run)
+
+    def refused():
+        second._over = True
+        second._awake.set()
+        return False
+
+    monkeypatch.setattr(second, "_ask", refused)
+    second._keep_asking()
+    assert second._unanswered == counted
+
+
 def test_a_second_ctrl_c_is_told(waiting):
     first, second = waiting
     second.send_signal(signal.SIGINT)

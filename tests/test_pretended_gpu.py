@@ -21,8 +21,9 @@ EXACT = (
     "SOLVER.MAX_EPOCH 2 TRAIN.EVAL_PERIOD 1 DATA_LOADER.PIN_MEMORY False"
 ).split()
 SLOWFAST = (
-    "DATA.NUM_FRAMES 8 SLOWFAST.ALPHA 4 MODEL.NUM_CLASSES 2 TRAIN.BATCH_SIZE 20 TRAIN.INIT_FROM"
-).split() + ["", *"BN.USE_PRECISE_STATS True BN.NUM_BATCHES_PRECISE 2 MIXUP.ENABLE True".split()]
+    "DATA.NUM_FRAMES 8 SLOWFAST.ALPHA 4 MODEL.NUM_CLASSES 2 TRAIN.BATCH_SIZE 20 "
+    "BN.USE_PRECISE_STATS True BN.NUM_BATCHES_PRECISE 2 MIXUP.ENABLE True"
+).split()
 
 
 @pytest.fixture
@@ -68,6 +69,11 @@ def start(words, **environment):
     return subprocess.Popen(words, env=os.environ | path | environment, **pipes)
 
 
+def finish(run):
+    said = run.communicate(timeout=300)[0]
+    assert run.returncode == 0, said[-3000:]
+
+
 def both(*words, out):
     """Run `words` on a CPU and on a pretended GPU, to folders cpu and gpu of `out`."""
     runs = []
@@ -76,8 +82,7 @@ def both(*words, out):
         more = ["NUM_GPUS", gpus, "OUTPUT_DIR", folder]
         runs.append((folder, start([*pretending, *words, *more])))
     for _, run in runs:
-        said = run.communicate(timeout=300)[0]
-        assert run.returncode == 0, said[-3000:]
+        finish(run)
     return [folder for folder, _ in runs]
 
 
@@ -101,9 +106,7 @@ def test_classification_is_the_cpus(demo_data, tmp_path):
     video, scores = demo_data / "relation/test/0000.mp4", []
     for device, pretending in (("cpu", []), ("cuda", [PRETENDING])):
         words, json_file = [gpu, video, "--device", device], tmp_path / f"{device}.json"
-        run = start([*pretending, ROOT / "tools/predict.py", *words, "--json", json_file])
-        said = run.communicate(timeout=300)[0]
-        assert run.returncode == 0, said
+        finish(start([*pretending, ROOT / "tools/predict.py", *words, "--json", json_file]))
         scores.append(json.loads(json_file.read_text()))
     assert scores[0] == scores[1]
 
@@ -121,9 +124,10 @@ def test_detection_is_the_cpus(tmp_path):
 def test_two_gpus_compute_what_two_processes_do(demo_data, tmp_path):
     """But for roundings: norms over both take the kernels of GPUs."""
     config = ROOT / "configs/K400/SLOWFAST_8x8_CM.yaml"
-    words = ["--cfg", config, "DATA.PATH_TO_DATA_DIR", demo_data / "relation", *SMALL]
     small_steps = ["SOLVER.MAX_EPOCH", 1, "SOLVER.BASE_LR", 0.001]  # large ones magnify roundings
-    words = [ROOT / "tools/run_net.py", *words, *EXACT, *SLOWFAST, *small_steps]
+    options = [*SMALL, *EXACT, *SLOWFAST, *small_steps, "TRAIN.INIT_FROM", ""]
+    words = [ROOT / "tools/run_net.py", "--cfg", config, *options]
+    words += ["DATA.PATH_TO_DATA_DIR", demo_data / "relation"]
     found = []
     for gpus, pretending in ((0, []), (2, [PRETENDING])):
         out = tmp_path / str(gpus)
@@ -133,8 +137,7 @@ def test_two_gpus_compute_what_two_processes_do(demo_data, tmp_path):
             start([*pretending, *words, *more], RANK=r, LOCAL_RANK=r, **meeting) for r in ("0", "1")
         ]
         for run in runs:
-            said = run.communicate(timeout=300)[0]
-            assert run.returncode == 0, said[-3000:]
+            finish(run)
         found.append(log_lines(out, "train"))
     assert len(found[0]) == 3
     for cpu, gpu in zip(*found, strict=True):

@@ -46,7 +46,7 @@ def _addresses(host: str) -> list[str]:
 
 
 def _is_loopback(address: str) -> bool:
-    return ip_address(address.partition("%")[0]).is_loopback
+    return ip_address(address).is_loopback
 
 
 def _interface_to(address: str) -> str:
@@ -72,6 +72,6 @@ def _interface_to(address: str) -> str:
 
 
 def _interface_of_v6(own: str) -> str:
-    digits = ip_address(own.partition("%")[0]).packed.hex()
+    digits = ip_address(own).packed.hex()
     rows = map(str.split, ADDRESSES_V6.read_text().splitlines())
     return next((row[-1] for row in rows if row[0] == digits), "")
