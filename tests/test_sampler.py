@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmvl.data.loader import EpochSampler
+from cmvl.data.order import EpochSampler
 
 
 def step_by_step(length, videos, ranks, passes=1, start=0, epoch=2):

@@ -9,8 +9,9 @@ from fvcore.common.registry import Registry
 from cmvl.config import batch_plan
 from cmvl.data.augment import build_augment
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.loader import EpochSampler, VideoLoader
+from cmvl.data.loader import VideoLoader
 from cmvl.data.mixing import build_collate
+from cmvl.data.order import EpochSampler
 from cmvl.data.transforms import EvalTransform, TrainTransform
 from cmvl.utils.distributed import broadcast, rank, who_am_i, world_size
 from cmvl.utils.errors import DataError

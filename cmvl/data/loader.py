@@ -1,4 +1,4 @@
-"""The order of videos, and a loader that says which file it was when a worker dies or hangs."""
+"""A loader that says which file it was when a worker dies or hangs."""
 
 import atexit
 import signal
@@ -10,59 +10,13 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from cmvl.launch.signals import as_in_a_worker
 from cmvl.structures import VideoBatch
 from cmvl.utils.errors import DataError, UserError
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Keys (epoch, index) of one pass over `length` videos, shuffled by (seed, epoch) alone.
-
-    A step takes the next `step_videos` of this order, whatever the number of processes: process
-    `rank` of `ranks` takes its part of them, `passes` times `videos` for as many backward passes.
-    What is left at the end and makes no step is left out.
-    """
-
-    def __init__(
-        self, length: int, seed: int, videos: int, rank: int = 0, ranks: int = 1, passes: int = 1
-    ):
-        self.length, self.seed, self.videos = length, seed, videos
-        self.rank, self.ranks, self.passes = rank, ranks, passes
-        self.step_videos = videos * ranks * passes
-        self.steps = length // self.step_videos  # of a whole epoch
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Go on in `epoch` after its first `start` videos, over all processes."""
-        self.epoch, self.start = epoch, start
-
-    def place(self, i: int) -> int:
-        """Videos of this epoch behind us after i more steps."""
-        return self.start + i * self.step_videos
-
-    def end(self) -> int:
-        """Videos behind us when no further step fits into this epoch."""
-        return self.place(self.steps_left())
-
-    def steps_left(self) -> int:
-        return (self.length - self.start) // self.step_videos
-
-    def __len__(self) -> int:
-        return self.steps_left() * self.videos * self.passes
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        # The length as a third number: (seed, epoch, index) are the seeds of the items.
-        rng = np.random.default_rng([self.seed, self.epoch, self.length])
-        order = rng.permutation(self.length)[self.start :]
-        order = order[: self.steps_left() * self.step_videos]
-        mine = order.reshape(-1, self.passes, self.ranks, self.videos)[:, :, self.rank]
-        epoch = self.epoch
-        return ((epoch, index) for index in mine.ravel().tolist())
 
 
 @contextmanager
