@@ -8,7 +8,7 @@ import pytest
 
 from cmvl.config import batch_plan, get_cfg, load_cfg
 from cmvl.config.load import dump_cfg
-from cmvl.config.values import CHOICES, RANGES, value_of
+from cmvl.config.values import CHOICES, ELEMENTS, LENGTHS, NESTED, RANGES, value_of
 from cmvl.utils.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -83,8 +83,12 @@ def test_dump_loads_again(tmp_path):
         ),
         ("", ["SOLVER.BASE_LR", "-0.1"], "SOLVER.BASE_LR is -0.1; it must be 0 or more"),
         ("", ["DATA.TARGET_FPS", "0"], "DATA.TARGET_FPS is 0; it must be above 0"),
-        ("", ["DATA.MEAN", "[0.5]"], "DATA.MEAN is [0.5]; it must be three numbers"),
-        ("", ["DATA.STD", "[1, 0, 1]"], "DATA.STD is [1, 0, 1]; pixels are divided by it"),
+        ("", ["DATA.MEAN", "[0.5]"], "DATA.MEAN is [0.5]; it must have 3 elements"),
+        ("", ["DATA.STD", "[1, 0, 1]"], "is [1, 0, 1]; it must have numbers above 0, not 0"),
+        ("SOLVER: {LRS: [1, 1e-x]}", [], "is [1, '1e-x']; it must have numbers of 0 or more, not"),
+        ("", ["MODEL.FREEZE", "[3]"], "it must have names, between quotes, not 3"),
+        ("", ["RESNET.SPATIAL_STRIDES", "[[1], [1.5], [1], [1]]"], "of 1 or more, not 1.5"),
+        ("", ["RESNET.STAGE_BLOCKS", "[[1], [1], [1], [1]]"], "of 1 or more, not [1]"),
         ("", ["VIDEO.STRATEGY", "both"], "it can be batch_reduction | multi_iteration"),
         (
             "BN: {CLIPWISE: False}",
@@ -107,7 +111,7 @@ def test_dump_loads_again(tmp_path):
         (
             "SOLVER: {OPTIMIZING_METHOD: adamw}",
             ["SOLVER.BETAS", "[0.9, 1.0]"],
-            "SOLVER.BETAS [0.9, 1.0] must be two numbers from 0 to below 1",
+            "SOLVER.BETAS is [0.9, 1.0]; it must have numbers from 0 to below 1, not 1.0",
         ),
         ("", ["TRAIN.LABEL_SMOOTHING", "1.0"], "it must be from 0 to below 1"),
         (
@@ -148,6 +152,14 @@ def test_dump_loads_again(tmp_path):
 def test_mistakes_are_told(tmp_path, yaml, opts, told):
     with pytest.raises(ConfigError, match=re.escape(told)):
         load_cfg(write(tmp_path / "f.yaml", yaml), opts)
+
+
+def test_numbers_that_yaml_takes_for_texts(tmp_path):
+    """In a list as alone: a schedule would fail at its last stage, after days."""
+    rates = "SOLVER: {LRS: [1, 0.1, 1e-2, 1.5E3, .5e-3, 1.e+0], WEIGHT_DECAY: 1e-5}"
+    solver = load_cfg(write(tmp_path / "f.yaml", rates)).SOLVER
+    assert list(solver.LRS) == [1, 0.1, 0.01, 1500.0, 0.0005, 1.0] and solver.WEIGHT_DECAY == 1e-5
+    assert load_cfg(None, ["MODEL.FREEZE", "['1e', 'e5', '.e5']"]).MODEL.FREEZE[2] == ".e5"
 
 
 def test_weights_of_a_run_whose_warm_up_fell_stay_of_use():
@@ -244,6 +256,12 @@ def test_every_number_has_its_range():
     numbers = {key for key, value in values.items() if type(value) in (int, float)}
     ranged = {key for _, keys in RANGES.values() for key in keys}
     assert numbers - ranged - {*CHOICES} == {"RESNET.DEPTH"}  # a backbone tells which it has
+
+
+def test_every_list_has_its_elements():
+    lists = [key for key in keys_of(get_cfg()) if isinstance(value_of(get_cfg(), key), list)]
+    assert sorted(lists) == sorted(key for _, keys in ELEMENTS.values() for key in keys)
+    assert {*LENGTHS, *NESTED} <= {*lists}
 
 
 def test_every_key_is_explained():

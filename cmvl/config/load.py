@@ -3,6 +3,7 @@
 import ast
 import difflib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,9 +163,15 @@ def _coerce(default: Any, value: Any) -> tuple[Any, bool]:
             return value, False
     if type(default) is float and type(value) is int:
         value = float(value)
-    if isinstance(default, list) and isinstance(value, tuple):
-        value = list(value)
+    if isinstance(default, list) and isinstance(value, list | tuple):
+        value = [_element(element) for element in value]
     return value, type(value) is type(default)
+
+
+def _element(value: Any) -> Any:
+    """Of a list: YAML takes 1e-3 and 1.5e3, without a point or a sign, for texts."""
+    number = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)e[-+]?[0-9]+"
+    return float(value) if isinstance(value, str) and re.fullmatch(number, value, re.I) else value
 
 
 def _advice(cfg: CfgNode, key: str) -> str:

@@ -122,7 +122,7 @@ def _mixing(cfg: CfgNode) -> Iterator[str]:
 
 def _crops(cfg: CfgNode) -> Iterator[str]:
     crop, scales = cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TRAIN_JITTER_SCALES
-    if len(scales) != 2 or scales[0] > scales[1]:
+    if scales[0] > scales[1]:
         yield f"DATA.TRAIN_JITTER_SCALES {list(scales)} must be [smallest, largest] short side"
     elif crop > scales[0]:
         yield (

@@ -1,5 +1,6 @@
 """What the value of each key may be, whatever the others are."""
 
+import math
 from collections.abc import Callable, Iterator
 
 from fvcore.common.config import CfgNode
@@ -101,6 +102,44 @@ RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
     ),
     "from 0 to 30": (lambda x: 0 <= x <= 30, ("AUG.RANDAUGMENT_MAGNITUDE",)),
 }
+# What every element of a list must be.
+ELEMENTS: dict[str, tuple[Callable[[object], bool], tuple[str, ...]]] = {
+    "names, between quotes": (
+        lambda x: isinstance(x, str),
+        (
+            "MODEL.FREEZE",
+            "AVA.TRAIN_LISTS",
+            "AVA.TEST_LISTS",
+            "AVA.TRAIN_GT_BOX_LISTS",
+            "AVA.TRAIN_PREDICT_BOX_LISTS",
+            "AVA.TEST_PREDICT_BOX_LISTS",
+        ),
+    ),
+    "whole numbers of 1 or more": (
+        lambda x: type(x) is int and x >= 1,
+        (
+            "DATA.TRAIN_JITTER_SCALES",
+            "RESNET.STAGE_BLOCKS",
+            "RESNET.SPATIAL_STRIDES",
+            "RESNET.SPATIAL_DILATIONS",
+            "NONLOCAL.POOL",
+            "NONLOCAL.GROUP",
+        ),
+    ),
+    "whole numbers of 0 or more": (
+        lambda x: type(x) is int and x >= 0,
+        ("RESNET.NUM_BLOCK_TEMP_KERNEL", "NONLOCAL.LOCATION", "AVA.KEYFRAME_RANGE"),
+    ),
+    "numbers": (lambda x: _is_number(x), ("DATA.MEAN",)),
+    "numbers above 0": (lambda x: _is_number(x) and x > 0, ("DATA.STD",)),
+    "numbers of 0 or more": (lambda x: _is_number(x) and x >= 0, ("SOLVER.STEPS", "SOLVER.LRS")),
+    "numbers from 0 to below 1": (lambda x: _is_number(x) and 0 <= x < 1, ("SOLVER.BETAS",)),
+}
+NESTED = (  # these may have lists in them, per stage and pathway
+    "RESNET.NUM_BLOCK_TEMP_KERNEL", "RESNET.SPATIAL_STRIDES", "RESNET.SPATIAL_DILATIONS",
+    "NONLOCAL.LOCATION", "NONLOCAL.POOL", "NONLOCAL.GROUP",
+)  # fmt: skip
+LENGTHS = {"DATA.MEAN": 3, "DATA.STD": 3, "DATA.TRAIN_JITTER_SCALES": 2, "SOLVER.BETAS": 2}
 
 
 def bad_values(cfg: CfgNode) -> Iterator[str]:
@@ -112,14 +151,18 @@ def bad_values(cfg: CfgNode) -> Iterator[str]:
         for key in keys:
             if not holds(value_of(cfg, key)):
                 yield f"{key} is {value_of(cfg, key)}; it must be {words}"
-    for key in ("DATA.MEAN", "DATA.STD"):
-        if len(value_of(cfg, key)) != 3:
-            yield f"{key} is {list(value_of(cfg, key))}; it must be three numbers, of R, G and B"
-    betas = list(cfg.SOLVER.BETAS)
-    if len(betas) != 2 or not all(isinstance(b, float | int) and 0 <= b < 1 for b in betas):
-        yield f"SOLVER.BETAS {betas} must be two numbers from 0 to below 1"
-    if not all(std > 0 for std in cfg.DATA.STD):
-        yield f"DATA.STD is {list(cfg.DATA.STD)}; pixels are divided by it, so it must be above 0"
+    yield from _bad_lists(cfg)
+
+
+def _bad_lists(cfg: CfgNode) -> Iterator[str]:
+    for words, (holds, keys) in ELEMENTS.items():
+        for key in keys:
+            value = value_of(cfg, key)
+            if bad := [x for x in (_flat(value) if key in NESTED else value) if not holds(x)]:
+                yield f"{key} is {value}; it must have {words}, not {bad[0]!r}"
+    for key, length in LENGTHS.items():
+        if len(value_of(cfg, key)) != length:
+            yield f"{key} is {value_of(cfg, key)}; it must have {length} elements"
 
 
 def value_of(cfg: CfgNode, key: str) -> object:
@@ -127,3 +170,15 @@ def value_of(cfg: CfgNode, key: str) -> object:
     for name in key.split("."):
         cfg = cfg[name]
     return cfg
+
+
+def _flat(values: list) -> Iterator[object]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _is_number(x: object) -> bool:
+    return type(x) in (int, float) and math.isfinite(x)
