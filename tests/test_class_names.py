@@ -50,9 +50,10 @@ def test_official_files(tmp_path):
     write(tmp_path, train__csv=header + "stir,aaa,0,10,train\ncut,bbb,0,10,train\n")
     assert names(tmp_path, "Kinetics", 2) == ["cut", "stir"]
     write(tmp_path, train__csv=CHARADES)
-    assert names(tmp_path, "Charades", 2) == []
+    charades = ("Charades", 2, "TASK", "multi_label")
+    assert names(tmp_path, *charades) == []
     write(tmp_path, Charades_v1_classes__txt="c001 Closing a door\nc000 Holding clothes\n")
-    assert names(tmp_path, "Charades", 2) == ["Holding clothes", "Closing a door"]
+    assert names(tmp_path, *charades) == ["Holding clothes", "Closing a door"]
     (tmp_path / "train.csv").unlink()
     write(tmp_path, **{"something-something-v1-train__csv": "7;Push\n"})
     write(tmp_path, **{"something-something-v1-labels__csv": "Turn\nPush\n"})

@@ -115,7 +115,7 @@ def test_missing_test_list_is_not_replaced(tmp_path):
         ("a.mp4 --1\n", "got '--1'"),
         (
             "a.mp4 0\n\nb.mp4 6\nc.mp4 9\n",
-            "label 6 at train.csv:3, MODEL.NUM_CLASSES is 6 (labels are 0..5); 2 such lines",
+            "label 6 at train.csv:3, MODEL.NUM_CLASSES is 6 (labels are 0..5); 2 such labels",
         ),
         ("a.mp4 0\nb.mp4 9\n", "set MODEL.NUM_CLASSES to 10 or more"),
         ("a.mp4 1\nb.mp4 6\n", "The list counts from 1: subtract 1 from every label"),

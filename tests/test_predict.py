@@ -87,13 +87,16 @@ def test_finding_videos(tmp_path, monkeypatch):
     assert sorted(found) == ["a/1.mp4", "b/1.mp4", "c/d/film 2.MKV", "pictures"]
     frames = str(tmp_path / "pictures")
     assert find_videos([frames]) == [Source(frames)]
-    lines = ["a/1.mp4", "b/1.mp4 3", "c/d/film 2.MKV,1", "pictures 2 0", "gone 7.mp4 5", ""]
+    lines = ["a/1.mp4", "b/1.mp4 3", "c/d/film 2.MKV,1", "pictures 2 0", "gone 7.mp4 5"]
+    lines += ["b/1.mp4 3,1", 'pictures 2 "0,1"', 'a/1.mp4;""', ""]
     (tmp_path / "list.csv").write_text("\n".join(lines))
     monkeypatch.chdir(tmp_path)
     expected = [("a/1.mp4", -1), ("b/1.mp4", 3), ("c/d/film 2.MKV", 1), ("pictures", 0)]
     found = find_videos(["list.csv"])
-    assert [(s.path, s.label) for s in found] == [*expected, ("gone 7.mp4", 5)]
-    assert found[3].frames == 2
+    assert [(s.path, s.label) for s in found[:4]] == expected
+    assert found[3].frames == 2 and found[4] == Source("gone 7.mp4", 5)
+    several = [Source("b/1.mp4"), Source("pictures", frames=2), Source("a/1.mp4")]
+    assert found[5:] == several  # of several labels none is the label
     monkeypatch.chdir("/")
     assert find_videos([str(tmp_path / "list.csv")])[0].path == str(tmp_path / "a/1.mp4")
 

@@ -36,6 +36,7 @@ def run_tool(name, *args):
 def cfg_for(folder, name, classes):
     cfg = get_cfg()
     cfg.TRAIN.DATASET = cfg.TEST.DATASET = name
+    cfg.TASK = "multi_label" if name == "Charades" else "classification"
     cfg.DATA.PATH_TO_DATA_DIR, cfg.MODEL.NUM_CLASSES = str(folder), classes
     cfg.DATA.RANDOM_FLIP, cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE = False, 4, 2
     return cfg
@@ -283,6 +284,18 @@ def test_tools_for_ava(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "nothing amiss" in result.stdout
+
+
+def test_a_clean_list_keeps_several_labels(tmp_path):
+    write_video(tmp_path / "a.mp4", 20)
+    (tmp_path / "train.csv").write_text('a.mp4 0,1,2\ngone.mp4 1\na.mp4 ""\na.mp4 "2"\n')
+    cfg = cfg_for(tmp_path, "Kinetics", 3)
+    cfg.TASK = "multi_label"
+    report = check(build_dataset(cfg, "train"), 3, out=str(tmp_path / "clean"))
+    assert report.classes == {0: 1, 1: 2, 2: 2}
+    path = f"{tmp_path}/a.mp4"
+    clean = (tmp_path / "clean" / "train.csv").read_text()
+    assert clean == f'{path} 0,1,2\n{path} ""\n{path} "2"\n'
 
 
 @pytest.mark.parametrize("quoted", [False, True])

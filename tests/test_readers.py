@@ -1,5 +1,7 @@
 """Official annotations of Kinetics, Charades and SSv1, frame lists and class folders."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,10 @@ from cmvl.config import get_cfg
 from cmvl.data import build_dataset
 from cmvl.data.charades import FRAME_LIST, parse_actions, read_charades
 from cmvl.data.decode import VideoInfo
-from cmvl.data.lists import find_separator, read_list
+from cmvl.data.lists import SEVERAL, find_separator, read_list
 from cmvl.losses import VideoLoss
 from cmvl.structures import collate
-from cmvl.utils.errors import DataError
+from cmvl.utils.errors import ConfigError, DataError
 
 from video_files import write_frames, write_video
 
@@ -21,6 +23,7 @@ HEADER = "id,subject,scene,quality,relevance,verified,script,objects,description
 def cfg_for(folder, name, classes, **data):
     cfg = get_cfg()
     cfg.TRAIN.DATASET = cfg.TEST.DATASET = name
+    cfg.TASK = "multi_label" if name.lower() == "charades" else "classification"
     cfg.DATA.PATH_TO_DATA_DIR, cfg.MODEL.NUM_CLASSES = str(folder), classes
     cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE = [40, 48], 32
     cfg.DATA.TEST_CROP_SIZE, cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE = 32, 4, 2
@@ -55,6 +58,68 @@ def test_list_with_numbers_of_frames(tmp_path):
     (tmp_path / "train.csv").write_text("take 2 3\ntake.mp4 1\n")
     records = read_list(str(tmp_path / "train.csv"), "auto", 4)
     assert [records.path(i) for i in (0, 1)] == ["take 2", "take.mp4"] and records.frames(0) is None
+
+
+def several(folder, text, classes=4, separator="auto"):
+    (folder / "train.csv").write_text(text)
+    return read_list(str(folder / "train.csv"), separator, classes, form=SEVERAL)
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ";", "; "])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_list_of_several_labels(separator, quote, tmp_path):
+    rows = [("my, clip.mp4", "3,0"), ("b.mp4", "2")]
+    lines = [f"{path}{separator}{quote}{labels}{quote}\n" for path, labels in rows]
+    records = several(tmp_path, "".join([*lines, f'c 1{separator}""\n']))
+    assert [records.listed_path(i) for i in range(3)] == ["my, clip.mp4", "b.mp4", "c 1"]
+    assert [records.labels_of(i) for i in range(3)] == [[0, 3], [2], []]
+    assert records.label(0).tolist() == [1, 0, 0, 1] and records.frames(0) is None
+    clips = records.clip_labels(0, np.array([[0, 6], [900, 999]]), VideoInfo(1000, 30.0, 1, 1))
+    assert clips.tolist() == [[1, 0, 0, 1]] * 2
+
+
+def test_list_of_several_labels_with_numbers_of_frames(tmp_path):
+    records = several(tmp_path, "1234 48 3,1\nmy clip 17 0\n")
+    assert [records.listed_path(i) for i in (0, 1)] == ["1234", "my clip"]
+    assert [records.frames(i) for i in (0, 1)] == [48, 17] and records.labels_of(0) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a.mp4 1, 2\n", "train.csv:1: expected labels such as 3,17 after the last ' ', got '2'"),
+        ("a.mp4 1,2\nb.mp4 x\n", "train.csv:2: expected labels such as 3,17"),
+        ("a.mp4;\n", "train.csv:1: expected 'path label'"),
+        ('a.mp4 ""\nb.mp4 ""\n', "train.csv: not one of 2 videos has a label"),
+        ('a.mp4 ""\nb.mp4 1,7\n', "label 7 at train.csv:2, MODEL.NUM_CLASSES is 4"),
+    ],
+)
+def test_lists_of_several_labels_that_cannot_be_used(text, message, tmp_path):
+    with pytest.raises(DataError, match=re.escape(message)):
+        several(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "task, name, told",
+    [
+        ("classification", "Charades", "are for TASK multi_label: set that, or TRAIN.DATASET Fold"),
+        ("multi_label", "Folder", "TASK classification: set that, or TRAIN.DATASET Charades or K"),
+        ("detection", "kinetics", "for TASK classification or multi_label: set that, or TRAIN.DA"),
+        ("multi_label", "Ava", "TRAIN.DATASET Ava are for TASK detection"),
+    ],
+)
+def test_labels_of_another_task(task, name, told, tmp_path):
+    cfg = cfg_for(tmp_path, name, 4)
+    cfg.TASK = task
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        build_dataset(cfg, "train")
+
+
+def test_official_csv_has_one_label_a_video(kinetics):
+    cfg = cfg_for(kinetics, "Kinetics", 2)
+    cfg.TASK = "multi_label"
+    with pytest.raises(DataError, match="train.csv: this official csv has one label a video"):
+        build_dataset(cfg, "train")
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +249,7 @@ def test_charades_frame_list(charades, tmp_path):
         (f"{FRAME_LIST}\na 0 0 a/1.jpg x\n", 'train.csv:2: expected labels like "3,92", got x'),
         ("id,actions,length\na,c001 1,2\n", "train.csv:2: expected actions like 'c092 11.90"),
         ("id,actions,length\na,c001 1 2,\n", "train.csv:2: expected the video's length in sec"),
-        ("id,actions,length\na,,2\n", "not one of 1 videos has an action"),
+        ("id,actions,length\na,,2\n", "not one of 1 videos has a label"),
         ("id,actions,length\na,c009 1 2,3\n", "label 9 at train.csv:2, MODEL.NUM_CLASSES is 4"),
     ],
 )

@@ -48,6 +48,12 @@ def desk(tmp_path_factory):
             write_video(desk / "my_videos" / name / f"my, clip {i}.mp4", pictures(70, seed=i))
     write_frames(desk / "my_videos" / "stir" / "frames", 70)
     (desk / "my_videos" / "stir" / "empty.mp4").touch()
+    (desk / "my_tags").mkdir()
+    (desk / "my_tags" / "classes.txt").write_text("water\nhand\nspoon\n")
+    places = [f"{desk}/my_videos/stir/my, clip {i}.mp4" for i in range(5)]
+    tags = "".join(f"{place} {i % 3},{(i + 1) % 3}\n" for i, place in enumerate(places))
+    for split in ("train", "val", "test"):
+        (desk / "my_tags" / f"{split}.csv").write_text(tags)
     url = models.get_model_weights("r3d_18").DEFAULT.url
     hub = desk / "torch" / "hub" / "checkpoints"
     hub.mkdir(parents=True)
@@ -79,8 +85,8 @@ def small(line):
 
 def test_page_has_commands():
     tools = [line.split()[1].removeprefix("tools/") for line in LINES]
-    trainings = ["run_net.py"] * 3
-    assert tools == ["prepare_data.py", "check_data.py", *trainings, "report.py", "predict.py"]
+    first, train = ["prepare_data.py", "check_data.py"], "run_net.py"
+    assert tools == [*first, *[train] * 3, "report.py", "predict.py", *[train] * 2]
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: " ".join(line.split()[1:4]))
@@ -105,6 +111,10 @@ def test_command(line, desk):
     if "output/my_cm TRAIN" in line:
         assert "left at their initial values: memory" in result.stdout
         assert (desk / "output/my_cm/results/summary.json").exists()
+    if "multi_label" in line:
+        out = desk / line.split("OUTPUT_DIR ")[1].split()[0] / "results"
+        assert 0 <= json.loads((out / "summary.json").read_text())["metrics"]["mAP"] <= 100
+        assert {row["name"] for row in rows(out / "per_class.csv")} >= {"water", "hand", "spoon"}
     if "SLOW_8x8" in line:
         assert "400 classes in the file, 2 here" in result.stdout
     if "predict" in line:

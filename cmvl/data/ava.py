@@ -33,6 +33,8 @@ from cmvl.utils.logging import logger
 class Ava(VideoDataset):
     """Boxes as `VideoItem.boxes`, labels (R, K) multi-hot; see the module for what an item is."""
 
+    tasks = ("detection",)
+
     def __init__(
         self,
         table: BoxTable,

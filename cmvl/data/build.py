@@ -7,6 +7,7 @@ from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 
 from cmvl.config import batch_plan
+from cmvl.config.values import value_of
 from cmvl.data.augment import build_augment
 from cmvl.data.dataset import VideoDataset
 from cmvl.data.loader import VideoLoader
@@ -14,15 +15,25 @@ from cmvl.data.mixing import build_collate
 from cmvl.data.order import EpochSampler
 from cmvl.data.transforms import EvalTransform, TrainTransform
 from cmvl.utils.distributed import broadcast, rank, who_am_i, world_size
-from cmvl.utils.errors import DataError
+from cmvl.utils.errors import ConfigError, DataError
 
 DATASETS = Registry("DATASETS")
 
 
 def build_dataset(cfg: CfgNode, split: str) -> VideoDataset:
-    """The data set of a split: train, val or test. Raises DataError."""
-    name = cfg.TEST.DATASET if split == "test" else cfg.TRAIN.DATASET
-    return find_dataset(name).from_cfg(cfg, split)
+    """The data set of a split: train, val or test. Raises DataError, and ConfigError where its
+    labels are not those of TASK.
+    """
+    key = "TEST.DATASET" if split == "test" else "TRAIN.DATASET"
+    name = value_of(cfg, key)
+    dataset = find_dataset(name)
+    if cfg.TASK not in dataset.tasks:
+        fit = [other for other, kind in DATASETS if cfg.TASK in kind.tasks]
+        raise ConfigError(
+            f"TASK is {cfg.TASK}, but the labels of {key} {name} are for TASK "
+            f"{' or '.join(dataset.tasks)}: set that, or {key} {' or '.join(sorted(fit))}"
+        )
+    return dataset.from_cfg(cfg, split)
 
 
 def find_dataset(name: str) -> type[VideoDataset]:

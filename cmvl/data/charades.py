@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
-import numpy as np
 from fvcore.common.config import CfgNode
 
 from cmvl.data.build import DATASETS, build_options
@@ -34,6 +33,7 @@ class Charades(VideoDataset):
     """
 
     clip_rule = "strided"
+    tasks = ("multi_label",)
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode, split: str) -> "Charades":
@@ -91,7 +91,7 @@ def read_official(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiL
         raise DataError(f"{path}: the list is empty")
     lines = [line for line, _ in rows]
     actions = [parse_actions(row["actions"], f"{os.path.basename(path)}:{n}") for n, row in rows]
-    _check(path, actions, lines, num_classes)
+    check_labels(path, [[row[0] for row in video] for video in actions], lines, num_classes)
     lengths = [_length(row["length"], f"{os.path.basename(path)}:{n}") for n, row in rows]
     ids = [row["id"] for _, row in rows]
     if rows[0][1].get("path"):
@@ -133,7 +133,7 @@ def read_frame_list(path: str, num_classes: int, roots: tuple[str, ...]) -> Mult
             actions.append(_runs(path, frames))
     if not paths:
         raise DataError(f"{path}: the list has a header and no frames")
-    _check(path, actions, lines, num_classes)
+    check_labels(path, [[row[0] for row in video] for video in actions], lines, num_classes)
     return MultiLabelRecords(path, paths, actions, lines, num_classes, roots, None, counts)
 
 
@@ -167,13 +167,6 @@ def _runs(path: str, frames: list[tuple[int, str, str]]) -> list[Row]:
         rows += [(c, since.pop(c), k - 1) for c in sorted(since.keys() - current)]
         since |= {c: k for c in current - since.keys()}
     return rows + [(c, first, len(frames) - 1) for c, first in sorted(since.items())]
-
-
-def _check(path: str, actions: list[list[Row]], lines: list[int], num_classes: int) -> None:
-    pairs = [(row[0], line) for video, line in zip(actions, lines, strict=True) for row in video]
-    if not pairs:
-        raise DataError(f"{path}: not one of {len(lines)} videos has an action")
-    check_labels(path, np.array([p[0] for p in pairs]), [p[1] for p in pairs], num_classes)
 
 
 def _length(text: str, where: str) -> float:

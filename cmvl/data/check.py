@@ -148,11 +148,11 @@ def write_clean(records: Records, unusable: Sequence[int], out: str) -> str:
 
 
 def _as_elsewhere(line: str, records: Records, i: int) -> str:
-    """A line `path label`, or `path frames label`, as a list in another folder has it."""
+    """A line of a path, numbers and labels, as a list in another folder has it."""
     listed, place, folder = records.listed_path(i), records.path(i), records.roots[-1]
     if place == listed or folder != os.path.dirname(records.list_file):
         return line  # absolute, from the working folder, or below DATA.PATH_PREFIX
-    numbers = r"(?:\s*[\t;, ]\s*[0-9]+){1,2}\s*"
+    numbers = r'[\t;, ][\t;, \r\n0-9"]*'
     parts = re.fullmatch(rf"(\ufeff?\s*\"?){re.escape(listed)}(\"?{numbers})", line)
     return f"{parts[1]}{os.path.abspath(place)}{parts[2]}" if parts else line
 

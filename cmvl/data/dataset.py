@@ -38,6 +38,7 @@ class VideoDataset(Dataset):
     """
 
     clip_rule = "span"  # the data set's own `rule`
+    tasks: Sequence[str] = ("classification",)  # that its labels are fit for
 
     def __init__(
         self,

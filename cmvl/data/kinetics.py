@@ -9,7 +9,7 @@ from fvcore.common.config import CfgNode
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset
 from cmvl.data.disk import CLASSES, find_media, number_classes, read_classes, read_names
-from cmvl.data.lists import find_list, list_roots, read_list
+from cmvl.data.lists import ONE, SEVERAL, find_list, list_roots, read_list
 from cmvl.data.records import Records
 from cmvl.utils.errors import DataError
 
@@ -18,23 +18,30 @@ OFFICIAL_NAMES = {"val": ("validate.csv",)}
 
 @DATASETS.register()
 class Kinetics(VideoDataset):
-    """One label per video; the lists are in DATA.PATH_TO_DATA_DIR.
+    """One label per video, or with TASK multi_label several; lists in DATA.PATH_TO_DATA_DIR.
 
     A list is PySlowFast's (`path label`) or the official csv. A relative path is looked for under
     DATA.PATH_PREFIX; if that is empty, as it stands and then under DATA.PATH_TO_DATA_DIR.
     """
+
+    tasks = ("classification", "multi_label")
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode, split: str) -> "Kinetics":
         """Raises DataError for a list that cannot be used, naming its line."""
         folder, prefix = cfg.DATA.PATH_TO_DATA_DIR, cfg.DATA.PATH_PREFIX
         path = find_list(folder, split, OFFICIAL_NAMES.get(split, ()))
-        classes = cfg.MODEL.NUM_CLASSES
+        classes, form = cfg.MODEL.NUM_CLASSES, SEVERAL if cfg.TASK == "multi_label" else ONE
         if is_official(path):
+            if form is SEVERAL:
+                raise DataError(
+                    f"{path}: this official csv has one label a video: set TASK classification, or "
+                    "list the videos with their labels, lines 'path 3,17'"
+                )
             records = read_official(path, prefix or folder, classes)
         else:
             separator, roots = cfg.DATA.PATH_LABEL_SEPARATOR, list_roots(folder, prefix)
-            records = read_list(path, separator, classes, roots)
+            records = read_list(path, separator, classes, roots, form)
             records.class_names = read_names(folder, classes)
         return cls(records, split, **build_options(cfg, split))
 

@@ -1,21 +1,39 @@
 """Lists in PySlowFast's way: {train,val,test}.csv, lines `path label` without a header.
 
-For frame folders a line may be `path frames label`, with the number of pictures in the folder.
+For frame folders a line may be `path frames label`, with the number of pictures in the folder. A
+video of several classes has `path 3,17`.
 """
 
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from cmvl.data.records import Records
+from cmvl.data.records import MultiLabelRecords, Records
 from cmvl.utils.errors import DataError
 
 DEMO = "to try cmvl without any data, `make demo` writes a small set of its own"
-SEPARATORS = ("\t", ";", ",", " ")
 INTEGER = "-?[0-9]+"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the labels of a line look, what may stand before them, and both in words."""
+
+    labels: str
+    separators: tuple[str, ...]
+    words: str
+    mend: str
+
+
+ONE = Form(INTEGER, ("\t", ";", ",", " "), "an integer label", "number the classes 0, 1, 2, ...")
+SEVERAL = Form(
+    rf'(?:"?{INTEGER}(?:,{INTEGER})*"?|"")', ("\t", ";", " "), "labels such as 3,17",
+    'no spaces between them, "" where a video has none',
+)  # fmt: skip
 
 
 def find_list(folder: str, split: str, names: Sequence[str] = ()) -> str:
@@ -56,58 +74,63 @@ def list_roots(folder: str, prefix: str) -> tuple[str, ...]:
 
 
 def read_list(
-    path: str, separator: str, num_classes: int, roots: tuple[str, ...] = ("",)
+    path: str, separator: str, num_classes: int, roots: tuple[str, ...] = ("",), form: Form = ONE
 ) -> Records:
     """Read lines `path<separator>label`, split at the last separator; empty lines are left out.
 
-    separator "" or "auto" is found: the one of tab, ; , and space that fits every line. If before
-    the label of every line stands another number, that is the number of frames. Raises DataError
-    for a line without label, a label that is no integer in 0..num_classes - 1, the official
-    Kinetics csv, or an empty list.
+    separator "" or "auto" is found: the one of the form's that fits every line. If before the
+    label of every line stands another number, that is the number of frames. Raises DataError for a
+    line without label, a label that is no integer in 0..num_classes - 1, the official Kinetics
+    csv, or an empty list. `form` SEVERAL: MultiLabelRecords, whose classes hold from start to end.
     """
-    separator = find_separator(path) if separator in ("", "auto") else separator
-    rows = list(_rows(path, separator))
+    separator = find_separator(path, form) if separator in ("", "auto") else separator
+    rows = list(_rows(path, separator, form))
     if not rows:
         raise DataError(f"{path}: the list is empty; expected lines 'path{separator}label'")
     lines, videos, labels = zip(*rows, strict=True)
-    check_labels(path, np.array(labels), lines, num_classes)
+    check_labels(path, labels, lines, num_classes)
     counts = [video.rpartition(separator) for video in videos]
+    frames = None
     if all(folder.strip() and count.strip().isdigit() for folder, _, count in counts):
         videos = [folder.strip() for folder, _, _ in counts]
-        return Records(path, videos, labels, lines, roots, [int(count) for _, _, count in counts])
-    return Records(path, videos, labels, lines, roots)
+        frames = [int(count) for _, _, count in counts]
+    if form is ONE:
+        return Records(path, videos, [k for (k,) in labels], lines, roots, frames)
+    actions = [[(k, 0.0, np.inf) for k in of_one] for of_one in labels]
+    return MultiLabelRecords(path, videos, actions, lines, num_classes, roots, None, frames)
 
 
 def split_line(line: str) -> list[tuple[str, int | None, int]]:
     """The ways to read a line as (path, frames, label): as a path alone, as `path label`, as
-    `path frames label`, the separators those of `read_list`; None and -1 where it has none.
+    `path frames label`, the separators those of `read_list`; None and -1 where it has none, or
+    several labels.
     """
     readings: list[tuple[str, int | None, int]] = [(line, None, -1)]
-    for pattern in (rf"(.*\S)\s*[\t;, ]\s*({INTEGER})", r"(.*\S)\s*[\t;, ]\s*([0-9]+)"):
-        match = re.fullmatch(pattern, readings[-1][0])
-        if not match:
-            break
-        number, (_, _, label) = int(match[2]), readings[-1]
-        first = len(readings) == 1
-        readings.append((match[1], None if first else number, number if first else label))
-    return readings
+    for pattern, form in ((r"(.*\S)\s*[\t;, ]\s*", ONE), (r"(.*\S)\s*[\t; ]\s*", SEVERAL)):
+        match = re.fullmatch(rf"{pattern}({form.labels})", line)
+        if match and (form is ONE or not re.fullmatch(INTEGER, match[2])):
+            label = int(match[2]) if form is ONE else -1
+            counted = re.fullmatch(rf"{pattern}([0-9]+)", match[1])
+            readings.append((match[1], None, label))
+            readings += [(counted[1], int(counted[2]), label)] if counted else []
+    return sorted(readings, key=lambda reading: reading[1] is not None)  # "a.mp4 3,17": no frames
 
 
-def find_separator(path: str) -> str:
-    """The separator behind which every line has an integer; or most lines, if none fits all."""
+def find_separator(path: str, form: Form = ONE) -> str:
+    """The separator behind which every line has its labels; or most lines, if none fits all."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
         lines = [line.strip() for line in islice(file, 10_000) if line.strip()]
     fits = {
-        s: sum(bool(re.fullmatch(rf".*\S.*{re.escape(s)}\s*{INTEGER}", line)) for line in lines)
-        for s in SEPARATORS
+        s: sum(bool(re.fullmatch(rf".*\S.*{re.escape(s)}\s*{form.labels}", line)) for line in lines)
+        for s in form.separators
     }
     # A space also fits "a.mp4, 3", so of equals the first is taken.
     best = max(fits.values())
-    return next(s for s in SEPARATORS if fits[s] == best) if best else " "
+    return next(s for s in form.separators if fits[s] == best) if best else " "
 
 
-def _rows(path: str, separator: str) -> Iterator[tuple[int, str, int]]:
-    """(line number, video, label) of every line."""
+def _rows(path: str, separator: str, form: Form) -> Iterator[tuple[int, str, list[int]]]:
+    """(line number, video, labels) of every line."""
     name = os.path.basename(path)
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, line in enumerate(file, start=1):
@@ -128,12 +151,12 @@ def _rows(path: str, separator: str) -> Iterator[tuple[int, str, int]]:
                     f"If the list is separated otherwise, set DATA.PATH_LABEL_SEPARATOR (it is "
                     f"{separator!r})."
                 )
-            if not re.fullmatch(INTEGER, label):
+            if not re.fullmatch(form.labels, label) or video.endswith(","):
                 raise DataError(
-                    f"{name}:{number}: expected an integer label after the last {separator!r}, "
-                    f"got {label!r} in {path}; number the classes 0, 1, 2, ..."
+                    f"{name}:{number}: expected {form.words} after the last {separator!r}, "
+                    f"got {label!r} in {path}; {form.mend}"
                 )
-            yield number, _as_path(video), int(label)
+            yield number, _as_path(video), [int(k) for k in re.findall(INTEGER, label)]
 
 
 def _as_path(text: str) -> str:
@@ -143,18 +166,28 @@ def _as_path(text: str) -> str:
     return os.path.expanduser(text)
 
 
-def check_labels(path: str, labels: np.ndarray, lines: Sequence[int], num_classes: int) -> None:
-    """Raises DataError, naming the first line, if a label is not in 0..num_classes - 1."""
-    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
+def check_labels(
+    path: str, labels: Sequence[Sequence[int]], lines: Sequence[int], num_classes: int
+) -> None:
+    """`labels` of the video at each of `lines`.
+
+    Raises DataError where there is not one, or, naming the first line, where one is not in
+    0..num_classes - 1.
+    """
+    flat = np.array([k for of_one in labels for k in of_one], dtype=np.int64)
+    if not len(flat):
+        raise DataError(f"{path}: not one of {len(lines)} videos has a label")
+    outside = np.flatnonzero((flat < 0) | (flat >= num_classes))
     if not len(outside):
         return
     first = outside[0]
+    line = np.repeat(lines, [len(of_one) for of_one in labels])[first]
     message = (
-        f"label {labels[first]} at {os.path.basename(path)}:{lines[first]}, MODEL.NUM_CLASSES is "
-        f"{num_classes} (labels are 0..{num_classes - 1}); {len(outside)} such lines in {path}."
+        f"label {flat[first]} at {os.path.basename(path)}:{line}, MODEL.NUM_CLASSES is "
+        f"{num_classes} (labels are 0..{num_classes - 1}); {len(outside)} such labels in {path}."
     )
-    if labels.min() == 1 and labels.max() == num_classes:
+    if flat.min() == 1 and flat.max() == num_classes:
         message += " The list counts from 1: subtract 1 from every label."
     else:
-        message += f" Mend the list, or set MODEL.NUM_CLASSES to {labels.max() + 1} or more."
+        message += f" Mend the list, or set MODEL.NUM_CLASSES to {flat.max() + 1} or more."
     raise DataError(message)

@@ -27,7 +27,7 @@ LISTS = (".csv", ".txt", ".tsv", ".list")
 
 @dataclass(frozen=True)
 class Source:
-    """A video file or frame folder, and its label where a list tells one."""
+    """A video file or frame folder, and its label where a list tells one; of several, none."""
 
     path: str
     label: int = -1
