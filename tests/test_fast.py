@@ -15,7 +15,7 @@ from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast, lays_channels_last
 from cmvl.engine.precision import Precision, build_precision
 from cmvl.engine.setup import setup
-from cmvl.engine.step import Stepper
+from cmvl.engine.step import Stepper, build_stepper
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.losses import VideoLoss
 from cmvl.model import build_model
@@ -153,12 +153,13 @@ def test_the_memory_keeps_to_float32():
 
 
 def test_choice_of_precision():
-    cfg = load_cfg(None, [])
-    assert str(build_precision(cfg, "auto", CPU)) == "float32"
-    assert str(build_precision(cfg, "bfloat16", CPU)) == "bfloat16"
-    assert not build_precision(cfg, "bfloat16", CPU).scaler().is_enabled()
-    with pytest.raises(ConfigError, match="float16 is for GPUs"):
-        build_precision(cfg, "float16", CPU)
+    assert str(build_precision("auto", CPU)) == "float32"
+    assert str(build_precision("bfloat16", CPU)) == "bfloat16"
+    assert not build_precision("bfloat16", CPU).scaler().is_enabled()
+    assert str(build_precision("float16", CPU)) == "float16"  # of a test
+    cfg = load_cfg(None, ["TRAIN.PRECISION", "float16"])
+    with pytest.raises(ConfigError, match="TRAIN.PRECISION float16 is for GPUs"):
+        build_stepper(cfg, None, None, None, CPU)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def peer(cfg: CfgNode) -> nn.Module:
 
 
 def precision_of(work: Work, cfg: CfgNode) -> Precision:
-    return build_precision(cfg, cfg.TRAIN.PRECISION, work.device)
+    return build_precision(cfg.TRAIN.PRECISION, work.device)
 
 
 def cost_of(step: Callable[[], object], device: torch.device) -> Cost:

@@ -38,7 +38,7 @@ def _test(cfg: CfgNode, device: torch.device) -> Callable[[], None]:
     V, S = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
     shape = (V, S, 3, cfg.DATA.NUM_FRAMES, cfg.DATA.TEST_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
     views = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    precision = build_precision(cfg, cfg.TEST.PRECISION, device)
+    precision = build_precision(cfg.TEST.PRECISION, device)
 
     def test() -> None:
         with precision.autocast():

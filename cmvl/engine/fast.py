@@ -30,7 +30,7 @@ def lays_channels_last(cfg: CfgNode, device: torch.device) -> bool:
     """MODEL.MEMORY_FORMAT; auto: in half precision on a GPU (docs/benchmarks.md)."""
     if cfg.MODEL.MEMORY_FORMAT != "auto":
         return cfg.MODEL.MEMORY_FORMAT == "channels_last"
-    half = build_precision(cfg, cfg.TRAIN.PRECISION, device).half
+    half = build_precision(cfg.TRAIN.PRECISION, device).half
     return device.type == "cuda" and half is not None
 
 

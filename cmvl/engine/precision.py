@@ -4,9 +4,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from fvcore.common.config import CfgNode
-
-from cmvl.utils.errors import ConfigError
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -37,11 +34,9 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
-def build_precision(cfg: CfgNode, name: str, device: torch.device) -> Precision:
+def build_precision(name: str, device: torch.device) -> Precision:
     """`name`: TRAIN.PRECISION or TEST.PRECISION. auto: bfloat16 on a GPU that computes in it."""
     if name == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         name = "bfloat16" if fast else "float32"
-    if name == "float16" and device.type == "cpu" and cfg.TRAIN.ENABLE:
-        raise ConfigError("TRAIN.PRECISION float16 is for GPUs; on a CPU set float32 or bfloat16")
     return Precision(HALF.get(name), device)

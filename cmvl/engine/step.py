@@ -15,6 +15,7 @@ from cmvl.engine.transfer import Transfer
 from cmvl.model import VideoModel
 from cmvl.structures import VideoBatch
 from cmvl.utils.distributed import world_size
+from cmvl.utils.errors import ConfigError
 
 
 class Stepper:
@@ -90,11 +91,14 @@ class Stepper:
 def build_stepper(
     cfg: CfgNode, model: VideoModel, optimizer: Optimizer, loss_fn: nn.Module, device: torch.device
 ) -> Stepper:
+    """Raises ConfigError for training in float16 on a CPU."""
+    if cfg.TRAIN.PRECISION == "float16" and device.type == "cpu":
+        raise ConfigError("TRAIN.PRECISION float16 is for GPUs; on a CPU set float32 or bfloat16")
     return Stepper(
         model,
         optimizer,
         loss_fn,
-        build_precision(cfg, cfg.TRAIN.PRECISION, device),
+        build_precision(cfg.TRAIN.PRECISION, device),
         cfg.SOLVER.CLIP_GRAD_L2NORM,
         guard=cfg.SOLVER.NONFINITE > 0,
     )

@@ -56,7 +56,7 @@ def test(cfg: CfgNode) -> Result:
     record_start(cfg, "test", loader.dataset, device)
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
-    precision = build_precision(cfg, cfg.TEST.PRECISION, device)
+    precision = build_precision(cfg.TEST.PRECISION, device)
     with stop_requests() as stop, watched(loader):
         result = evaluate(model, loader, predictor, evaluator, precision, stop)
     if is_main():
