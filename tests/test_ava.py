@@ -215,6 +215,13 @@ def test_mistakes_are_told(folder, opts, error, told):
         build_dataset(load(folder, *opts), "train")
 
 
+def test_a_detector_that_found_nobody(tmp_path):
+    write_ava(tmp_path, train=1, val=1, seconds=2)
+    (tmp_path / "annotations/persons.csv").write_text("")
+    with pytest.raises(DataError, match="no key frame with boxes is left of the 0 in the box file"):
+        build_dataset(load(tmp_path), "test")
+
+
 def test_seconds_without_frames_are_told(folder):
     test = build_dataset(load(folder, "AVA.START_SECOND", 3), "test")
     with pytest.raises(VideoError, match="v0 at second 0: .*second 0 is frame -24, found"):

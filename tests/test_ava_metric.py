@@ -169,6 +169,9 @@ def test_label_map_mistakes(tmp_path):
     [
         ("a,902,0.1,0.1,0.2", r"boxes.csv:2: expected 7 or 8 columns .*found 5"),
         ("a,902.5,0.1,0.1,0.2,0.2,1,0.5", r"boxes.csv:2: expected a whole number of seconds"),
+        (f"a,{10**6},0.1,0.1,0.2,0.2,1,0.5", r"whole number of seconds such as 0902 .*'1000000'"),
+        ("a,-1,0.1,0.1,0.2,0.2,1,0.5", r"expected a whole number of seconds"),
+        (f"a,902,0.1,0.1,0.2,0.2,{10**20},0.5", r"expected an action id in column 7, found '10+'"),
         ("a,902,0.1,x,0.2,0.2,1,0.5", r"boxes.csv:2: expected a number, found 'x'"),
         ("a,902,0.1,0.1,0.2,nan,1,0.5", r"expected a number, found 'nan'"),
         ("a,902,0.1,0.1,0.2,0.2,one,0.5", r"expected an action id in column 7, found 'one'"),

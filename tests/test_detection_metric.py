@@ -14,7 +14,7 @@ from cmvl.data.ava_files import Frames, read_boxes, read_excluded
 from cmvl.evaluation.ava import RULES, frame_ap
 from cmvl.evaluation.detection import FrameMeanAP
 from cmvl.structures import KeyFrame
-from cmvl.utils.errors import ConfigError, DataError
+from cmvl.utils.errors import ConfigError, DataError, TrainingError
 
 METER = Path(__file__).parent / "data" / "metrics" / "ava" / "09_meter_arrays"
 IDS = json.loads((METER.parent / "labelmap/ids.json").read_text())["ids_60"]
@@ -99,7 +99,7 @@ def test_why_map_is_zero(change, told, tmp_path, caplog):
 
 
 def test_nan_scores_and_missing_truth(tmp_path):
-    with pytest.raises(FloatingPointError, match="NaN"):
+    with pytest.raises(TrainingError, match="NaN"):
         one_box(tmp_path, scores=(float("nan"), 0.1))
     (tmp_path / "none.csv").write_text("a,0902\n")
     with pytest.raises(DataError, match="none.csv: no box of an evaluated class"):

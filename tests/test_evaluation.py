@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cmvl.evaluation.classification import TopK
+from cmvl.utils.errors import TrainingError
 
 DATA = Path(__file__).parent / "data" / "metrics" / "multi_view"
 SMALL = json.loads((DATA / "single_label_small.json").read_text())
@@ -48,7 +49,7 @@ def test_a_tie_is_no_hit():
 
 
 def test_nan_raises():
-    with pytest.raises(FloatingPointError, match="NaN"):
+    with pytest.raises(TrainingError, match="NaN"):
         TopK().update(scores([float("nan"), 0.5]), torch.tensor([0]))
 
 

@@ -119,6 +119,7 @@ def test_missing_test_list_is_not_replaced(tmp_path):
         ),
         ("a.mp4 0\nb.mp4 9\n", "set MODEL.NUM_CLASSES to 10 or more"),
         ("a.mp4 1\nb.mp4 6\n", "The list counts from 1: subtract 1 from every label"),
+        (f"a.mp4 {10**20}\n", f"label {10**20} at train.csv:1, MODEL.NUM_CLASSES is 6"),
         ("a.mp4 -1\n", "label -1 at train.csv:1, MODEL.NUM_CLASSES is 6 (labels are 0..5)"),
         (
             "label,youtube_id,time_start,time_end,split\nabseiling,xyz,1,11,train\n",

@@ -249,6 +249,8 @@ def test_charades_frame_list(charades, tmp_path):
         (f"{FRAME_LIST}\na 0 0 a/1.jpg x\n", 'train.csv:2: expected labels like "3,92", got x'),
         ("id,actions,length\na,c001 1,2\n", "train.csv:2: expected actions like 'c092 11.90"),
         ("id,actions,length\na,c001 1 2,\n", "train.csv:2: expected the video's length in sec"),
+        ("id,actions,length\na,c001 1.2.0 2,3\n", "train.csv:2: expected actions like"),
+        ("id,actions,length\na,c001 1 2,nan\n", "the video's length in seconds, got 'nan'"),
         ("id,actions,length\na,,2\n", "not one of 1 videos has a label"),
         ("id,actions,length\na,c009 1 2,3\n", "label 9 at train.csv:2, MODEL.NUM_CLASSES is 4"),
     ],

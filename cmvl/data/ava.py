@@ -14,8 +14,8 @@ from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmvl.data.ava_boxes import SECONDS, BoxTable, read_table
-from cmvl.data.ava_files import AvaPaths, build_ava_paths, map_names
+from cmvl.data.ava_boxes import BoxTable, read_table
+from cmvl.data.ava_files import SECONDS, AvaPaths, build_ava_paths, map_names
 from cmvl.data.ava_frames import Places, find_places
 from cmvl.data.ava_keyframes import KeyFrames, Seconds, Window
 from cmvl.data.build import DATASETS, build_options

@@ -5,13 +5,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cmvl.data.ava_files import NO_ACTION, BoxRows, Frames, read_boxes
-
-SECONDS = 10**6  # more than a video has; key frame = video * SECONDS + second
+from cmvl.data.ava_files import NO_ACTION, SECONDS, BoxRows, Frames, read_boxes
 
 
 class BoxTable:
-    """Boxes sorted by key frame, in a key frame by first mention.
+    """Boxes sorted by key frame, video * SECONDS + second, in a key frame by first mention.
 
     Rows of a key frame with the same four numbers are one box with several actions. `videos`: the
     names, in alphabetical order; a video goes by its place there.

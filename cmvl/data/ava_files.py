@@ -10,14 +10,18 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TextIO
 
 import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
+from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 
+SECONDS = 10**6  # more than a video has
 NO_ACTION = -1  # of a detector's box whose action column is empty
 COLUMNS = "video, time, x1, y1, x2, y2, action, person or score"
 
@@ -105,7 +109,9 @@ def read_label_map(path: str) -> dict[int, str]:
     """{id: name} of a pbtxt with blocks of `name: "..."` and `id: 1` or `label_id: 1`."""
     names: dict[int, str] = {}
     name = ""
-    for number, line in enumerate(_open(path), start=1):
+    with _open(path) as file:
+        lines = list(file)
+    for number, line in enumerate(lines, start=1):
         found = re.match(r'\s+name:\s*["\'](.*)["\']\s*$', line)
         name = found[1] if found else name
         if found := re.match(r"\s+(?:label_)?id:\s*(\d+)\s*$", line):
@@ -133,20 +139,24 @@ def map_names(path: str, num_classes: int) -> list[str]:
 
 def csv_rows(path: str) -> Iterator[tuple[str, list[str]]]:
     """("file:line", columns) of every line that is not empty."""
-    reader = csv.reader(_open(path))
     name = os.path.basename(path)
-    for columns in reader:
-        if columns:
-            yield f"{name}:{reader.line_num}", [column.strip() for column in columns]
+    with _open(path) as file:
+        reader = csv.reader(file)
+        for columns in reader:
+            if columns:
+                yield f"{name}:{reader.line_num}", [column.strip() for column in columns]
 
 
 def read_time(text: str, whole: bool, where: str) -> float:
     """Seconds, as they are compared: an integer, or rounded to 6 decimals."""
     try:
-        return int(text) if whole else round(float(text), 6)
+        time = int(text) if whole else round(float(text), 6)
     except ValueError:
+        time = math.nan
+    if not 0 <= time < SECONDS:
         kind = "a whole number of seconds such as 0902" if whole else "a number of seconds"
-        raise DataError(f"{where}: expected {kind} in column 2, found {text!r}") from None
+        raise DataError(f"{where}: expected {kind} in column 2, found {text!r}")
+    return time
 
 
 def _number(text: str, where: str) -> float:
@@ -163,8 +173,8 @@ def _action(text: str, num_actions: int, where: str) -> int:
     if not text:
         return NO_ACTION
     try:
-        action = int(text)
-    except ValueError:
+        action = int(np.int64(int(text)))
+    except (ValueError, OverflowError):
         raise DataError(f"{where}: expected an action id in column 7, found {text!r}") from None
     if num_actions and not (action == NO_ACTION or 1 <= action <= num_actions):
         raise DataError(
@@ -174,10 +184,11 @@ def _action(text: str, num_actions: int, where: str) -> int:
     return action
 
 
-def _open(path: str) -> list[str]:
+@contextmanager
+def _open(path: str) -> Iterator[TextIO]:
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return file.readlines()
+        with open_text(path, newline="") as file:
+            yield file
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cmvl.data.ava_files import AvaPaths
 from cmvl.data.disk import locate
+from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 from cmvl.utils.logging import logger
 
@@ -53,7 +54,7 @@ def find_places(videos: Sequence[str], paths: AvaPaths) -> Places:
         paths.frame_dir,
         [found.get(video) or "" for video in videos],
         [listed[video][1] if video in listed else None for video in videos],
-        np.array([video in found for video in videos]),
+        np.array([video in found for video in videos], dtype=bool),
     )
 
 
@@ -62,7 +63,7 @@ def read_frame_lists(files: Sequence[str]) -> dict[str, tuple[str, int]]:
     videos: dict[str, tuple[str, int]] = {}
     for path in files:
         try:
-            with open(path, encoding="utf-8-sig") as file:
+            with open_text(path) as file:
                 header = file.readline().strip()
                 if header.split() != HEADER.split():
                     raise DataError(f"{path}:1: expected the header {HEADER!r}, found {header!r}")

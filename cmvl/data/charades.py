@@ -1,6 +1,7 @@
 """Charades: several actions a video, each with its time; frame folders or encoded video."""
 
 import csv
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from cmvl.data.dataset import VideoDataset
 from cmvl.data.disk import fitting_names, locate, read_names
 from cmvl.data.lists import check_labels, find_list, list_roots
 from cmvl.data.records import MultiLabelRecords, Row
+from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 
 OFFICIAL_NAMES = {
@@ -20,6 +22,7 @@ OFFICIAL_NAMES = {
     "val": ("Charades_v1_test.csv",),
     "test": ("val.csv", "Charades_v1_test.csv"),  # what the world calls Charades' test
 }
+NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
 NAMES = "Charades_v1_classes.txt"
 FRAME_LIST = "original_vido_id video_id frame_id path labels"  # PySlowFast's header, sic
 
@@ -51,14 +54,14 @@ def read_official_names(folder: str, num_classes: int) -> list[str]:
     path = os.path.join(folder, NAMES)
     if not os.path.isfile(path):
         return []
-    with open(path, encoding="utf-8") as file:
+    with open_text(path) as file:
         rows = [line.strip().partition(" ") for line in file if line.strip()]
     return fitting_names([name for _, _, name in sorted(rows)], num_classes, path)
 
 
 def read_charades(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiLabelRecords:
     """Either kind of list. Raises DataError."""
-    with open(path, encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         header = file.readline().strip()
     if header.split() == FRAME_LIST.split():
         return read_frame_list(path, num_classes, roots)
@@ -72,7 +75,7 @@ def read_charades(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiL
 
 def read_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, row) of an official csv."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open_text(path, newline="") as file:
         reader = csv.DictReader(file)
         start = 2
         for row in reader:
@@ -109,7 +112,7 @@ def parse_actions(text: str, where: str) -> list[Row]:
     """`c092 11.90 21.20;c147 0.00 12.60` -> [(92, 11.9, 21.2), (147, 0.0, 12.6)]."""
     rows = []
     for action in filter(None, (text or "").split(";")):
-        match = re.fullmatch(r"\s*c(\d+) (-?[\d.]+) (-?[\d.]+)\s*", action)
+        match = re.fullmatch(rf"\s*c(\d+) ({NUMBER}) ({NUMBER})\s*", action)
         if not match:
             raise DataError(f"{where}: expected actions like 'c092 11.90 21.20', got {action!r}")
         rows.append((int(match[1]), float(match[2]), float(match[3])))
@@ -123,7 +126,7 @@ def read_frame_list(path: str, num_classes: int, roots: tuple[str, ...]) -> Mult
     when it is read.
     """
     paths, actions, lines, counts = [], [], [], []
-    with open(path, encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         rows = ((n, line.rstrip("\n").split(" ")) for n, line in enumerate(file, start=1))
         for _, video in groupby(_five(path, rows), key=lambda row: row[1][0]):
             frames = [(n, fields[3], fields[4]) for n, fields in video]
@@ -174,6 +177,6 @@ def _length(text: str, where: str) -> float:
         length = float(text)
     except (TypeError, ValueError):
         length = 0.0
-    if length <= 0:
+    if not 0 < length < math.inf:
         raise DataError(f"{where}: expected the video's length in seconds, got {text!r}")
     return length

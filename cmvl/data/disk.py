@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from cmvl.data.frames import PICTURES
+from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 from cmvl.utils.logging import logger
 
@@ -68,9 +69,9 @@ def read_classes(folder: str) -> dict[str, int] | None:
 def read_class_numbers(path: str) -> dict[str, int]:
     """Index by class name. Raises DataError unless every index from 0 is there once."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_text(path) as file:
             classes = {str(name): int(index) for name, index in json.load(file).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f'{path}: expected {{"class name": index, ...}} ({error})') from error
     if sorted(classes.values()) != list(range(len(classes))):
         raise DataError(f"{path}: expected every index 0..{len(classes) - 1} once")
@@ -93,9 +94,9 @@ def read_class_file(path: str) -> list[str]:
         classes = read_class_numbers(path)
         return sorted(classes, key=classes.get)
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with open_text(path) as file:
             names = [line.strip() for line in file if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(f"{path}: expected class names, one a line ({error})") from error
     return names
 

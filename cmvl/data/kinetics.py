@@ -11,6 +11,7 @@ from cmvl.data.dataset import VideoDataset
 from cmvl.data.disk import CLASSES, find_media, number_classes, read_classes, read_names
 from cmvl.data.lists import ONE, SEVERAL, find_list, list_roots, read_list
 from cmvl.data.records import Records
+from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 
 OFFICIAL_NAMES = {"val": ("validate.csv",)}
@@ -67,13 +68,13 @@ def read_annotations(path: str) -> list[Annotation]:
     A segment is called `id_000010_000020`. Raises DataError, naming the line.
     """
     rows = []
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open_text(path, newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
         for row in reader:
             try:
                 start, end = (int(float(row[name])) for name in ("time_start", "time_end"))
                 name = f"{row['youtube_id']}_{start:06d}_{end:06d}"
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataError(
                     f"{os.path.basename(path)}:{reader.line_num}: expected columns "
                     "label,youtube_id,time_start,time_end with times in seconds, got "

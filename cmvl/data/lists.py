@@ -174,20 +174,20 @@ def check_labels(
     Raises DataError where there is not one, or, naming the first line, where one is not in
     0..num_classes - 1.
     """
-    flat = np.array([k for of_one in labels for k in of_one], dtype=np.int64)
-    if not len(flat):
+    pairs = [(k, line) for of_one, line in zip(labels, lines, strict=True) for k in of_one]
+    if not pairs:
         raise DataError(f"{path}: not one of {len(lines)} videos has a label")
-    outside = np.flatnonzero((flat < 0) | (flat >= num_classes))
-    if not len(outside):
+    outside = [(k, line) for k, line in pairs if not 0 <= k < num_classes]
+    if not outside:
         return
-    first = outside[0]
-    line = np.repeat(lines, [len(of_one) for of_one in labels])[first]
+    label, line = outside[0]
     message = (
-        f"label {flat[first]} at {os.path.basename(path)}:{line}, MODEL.NUM_CLASSES is "
+        f"label {label} at {os.path.basename(path)}:{line}, MODEL.NUM_CLASSES is "
         f"{num_classes} (labels are 0..{num_classes - 1}); {len(outside)} such labels in {path}."
     )
-    if flat.min() == 1 and flat.max() == num_classes:
+    smallest, largest = min(pairs)[0], max(pairs)[0]
+    if smallest == 1 and largest == num_classes:
         message += " The list counts from 1: subtract 1 from every label."
     else:
-        message += f" Mend the list, or set MODEL.NUM_CLASSES to {flat.max() + 1} or more."
+        message += f" Mend the list, or set MODEL.NUM_CLASSES to {largest + 1} or more."
     raise DataError(message)

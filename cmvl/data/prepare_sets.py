@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from cmvl.data import charades, kinetics, ssv1
 from cmvl.data.disk import find_media, number_classes
 from cmvl.data.folder import class_folders
 from cmvl.data.prepare import Entry
+from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 
 Splits = dict[str, list[Entry]]
@@ -54,9 +56,16 @@ def charades_entries(folder: str) -> tuple[Splits, dict[str, int]]:
             for line, row in charades.read_rows(path)
         ]
     names = _there(os.path.join(folder, "Charades_v1_classes.txt"))
-    with open(names, encoding="utf-8") as file:
-        rows = [line.strip().split(" ", 1) for line in file if line.strip()]
-    classes = {name: int(code.removeprefix("c")) for code, name in rows}
+    classes = {}
+    with open_text(names) as file:
+        for number, line in enumerate(file, start=1):
+            match = re.fullmatch(r"c(\d+) (.+)", line.strip())
+            if match:
+                classes[match[2]] = int(match[1])
+            elif line.strip():
+                raise DataError(
+                    f"{names}:{number}: expected 'c000 Holding some clothes', got {line.strip()!r}"
+                )
     return splits | {"test": splits["val"]}, classes
 
 

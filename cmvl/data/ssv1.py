@@ -10,6 +10,7 @@ from cmvl.data.dataset import VideoDataset
 from cmvl.data.disk import locate, read_names
 from cmvl.data.lists import find_list, list_roots, read_list
 from cmvl.data.records import Records
+from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 
 PREFIX = "something-something-v1-"
@@ -52,14 +53,14 @@ class SSv1(VideoDataset):
 
 def is_official(path: str) -> bool:
     """Does the first line read `id;template`, or `id` as in the official test list?"""
-    with open(path, encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         return re.fullmatch(r"\d+(;.*[A-Za-z].*)?", file.readline().strip()) is not None
 
 
 def read_labels(path: str) -> dict[str, int]:
     """Index by template: its line in the official list of labels. Raises DataError."""
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with open_text(path) as file:
             names = [line.strip().strip('"') for line in file if line.strip()]
     except OSError as error:
         raise DataError(
@@ -72,7 +73,7 @@ def read_labels(path: str) -> dict[str, int]:
 def read_annotations(path: str, classes: dict[str, int]) -> list[tuple[int, str, int]]:
     """(line number, id, class) of every line `id;template`. Raises DataError."""
     rows, name = [], os.path.basename(path)
-    with open(path, encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             video, separator, template = line.strip().partition(";")
             template = template.strip().strip('"')

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from cmvl.utils.errors import TrainingError
+
 
 def ensemble(scores: Tensor, method: str, dim: tuple[int, ...]) -> Tensor:
     """The views along `dim` as one. `sum` is taken as the mean, which ranks alike."""
@@ -10,9 +12,12 @@ def ensemble(scores: Tensor, method: str, dim: tuple[int, ...]) -> Tensor:
 
 
 def checked(scores: Tensor) -> Tensor:
-    """Scores in float64 on the CPU. NaN raises: as a score it would count as a low one."""
+    """Scores in float64 on the CPU. Raises TrainingError for NaN: it would count as a low score."""
     if torch.isnan(scores).any():
-        raise FloatingPointError("a video's scores are NaN: the weights have diverged")
+        raise TrainingError(
+            "a video's scores are NaN: the weights have diverged. Train with a lower "
+            "SOLVER.BASE_LR, or test an earlier checkpoint (TEST.CHECKPOINT_FILE_PATH)"
+        )
     return scores.double().cpu()
 
 
