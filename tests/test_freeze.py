@@ -59,6 +59,13 @@ def test_a_pattern_without_match():
         freeze(toy_model(), ["backbone.s9"])
 
 
+def test_something_must_learn():
+    all_but_backbone = ["MODEL.FREEZE", "['head.*', 'memory.*']"]
+    cfg = load_cfg(None, [*all_but_backbone, "MODEL.FREEZE_BACKBONE", "True"])
+    with pytest.raises(ConfigError, match="FREEZE_BACKBONE True leaves nothing to learn"):
+        build_frozen(cfg, toy_model())
+
+
 def test_nothing_is_frozen_by_default():
     model = toy_model()
     assert build_frozen(load_cfg(None), model).endswith(", 0 are frozen")

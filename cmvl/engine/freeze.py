@@ -11,7 +11,7 @@ from cmvl.utils.errors import ConfigError
 
 
 def build_frozen(cfg: CfgNode, model: nn.Module) -> str:
-    """Freeze what `cfg` asks for; returns the counts, in words."""
+    """Freeze what `cfg` asks for; returns the counts, in words. Raises ConfigError."""
     patterns = ["backbone.*"] if cfg.MODEL.FREEZE_BACKBONE else []
     freeze(model, [*patterns, *cfg.MODEL.FREEZE])
     if cfg.BN.FROZEN:
@@ -20,6 +20,12 @@ def build_frozen(cfg: CfgNode, model: nn.Module) -> str:
                 module.requires_grad_(False)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if not learning:
+        raise ConfigError(
+            f"MODEL.FREEZE {list(cfg.MODEL.FREEZE)} with MODEL.FREEZE_BACKBONE "
+            f"{cfg.MODEL.FREEZE_BACKBONE} leaves nothing to learn: freeze less, or test alone "
+            "(TRAIN.ENABLE False)"
+        )
     return f"{learning:,} parameters learn, {frozen:,} are frozen"
 
 
