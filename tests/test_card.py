@@ -13,6 +13,7 @@ from trained_nets import TINY, write_checkpoint
 from cmvl.config import dump_cfg, load_cfg
 from cmvl.report.card import card, write_card
 from cmvl.report.runs import read_run
+from cmvl.utils.logging import logger
 
 from video_files import write_video
 
@@ -79,6 +80,16 @@ def test_the_command_of_the_card_predicts(run, tmp_path):
         f"{command} --device cpu", shell=True, cwd=ROOT, capture_output=True, text=True, timeout=100
     )
     assert result.returncode == 0 and "stir" in result.stdout, result.stderr
+
+
+def test_a_damaged_file_of_an_earlier_job_is_told(run, caplog, monkeypatch):
+    """A test cut short left it: the next one, which mends it, comes after the card."""
+    monkeypatch.setattr(logger, "propagate", True)
+    damaged = run / "results/summary.json"
+    damaged.write_text('{"metrics": {"top')
+    assert write_card(run) is None
+    assert f"model_card.md is not written: {damaged}: damaged" in caplog.text
+    damaged.unlink()
 
 
 def test_a_run_without_checkpoints_has_no_card(tmp_path):

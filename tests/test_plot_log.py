@@ -44,6 +44,25 @@ def test_what_is_no_run_is_said(tmp_path):
         read_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("log.jsonl", b"[1]"),
+        ("log.jsonl", b'{"epoch": 1}'),
+        ("log.jsonl", b"\xff\n"),
+        ("config_train.yaml", b"A: ["),
+        ("config_train.yaml", b"text"),
+        ("config_train.yaml", b"\xff"),
+        ("results/summary.json", b'{"metrics": {'),
+        ("results/summary.json", b"3"),
+    ],
+)
+def test_damaged_files_are_told(name, content, tmp_path):
+    (write_run(tmp_path / "a", n=1) / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"a/{name}:(1: not a line of a run's log| damaged, )"):
+        read_run(tmp_path / "a")
+
+
 def test_panels_hold_the_numbers_of_the_logs(tmp_path):
     lines = [step(e, i, loss=10 * e + i, lr=0.1) for e in (1, 2) for i in (1, 2)]
     val = {"kind": "val", "epoch": 2, "top1": 60.0}

@@ -15,6 +15,7 @@ from cmvl.report.origin import DEFAULTS, base_of, commands, differences
 from cmvl.report.page import gain, page, paragraph, table
 from cmvl.report.run_page import report
 from cmvl.report.runs import RunFolder, read_run, read_runs
+from cmvl.utils.errors import UserError
 
 from video_files import write_frames, write_video
 
@@ -92,6 +93,34 @@ def test_the_page_says_what_the_runs_reached(text):
     assert "tools/run_net.py --cfg configs/demo/SLOWONLY_CM.yaml" in said and "torch 2.14" in said
     assert "No frames: gone" in said  # a video that has been moved since
     assert text.count("data:image/jpeg") == 1  # the folder of pictures
+
+
+def test_gains_of_actions_in_boxes(tmp_path):
+    """AVA's table counts boxes; a class without any has no value."""
+    header = ["id", "name", "AP", "ground_truth", "detections", "true_positives"]
+    made = []
+    for name, ap in (("base", 10.0), ("cm", 30.0)):
+        run = write_run(tmp_path / name, n=5)
+        rows = [[1, "sit", ap, 4, 8, 4], [2, "stand", "n/a", 0, 8, 0]]
+        write_csv(run / "results" / "per_class.csv", [header, *rows])
+        made.append(read_run(run))
+    (gain,) = outcome.gains(made[1], made[0])
+    assert (gain.name, gain.count, gain.points) == ("sit", 4, 20.0)
+    assert "1 classes gain, 0 lose, 0 stay" in plain(report(made[1:], made[0]))
+
+
+@pytest.mark.parametrize(
+    "name, row",
+    [("predictions.csv", "a.mp4,sit"), ("per_class.csv", "0,a,2,x"), ("per_class.csv", "0")],
+)
+def test_damaged_results_are_told(name, row, tmp_path):
+    run = read_run(write_run(tmp_path / "a", n=1))
+    header = {"predictions.csv": "path,label,prediction,score,correct\n"}
+    text = header.get(name, "id,name,videos,top1\n") + row
+    (run.path / "results" / name).write_text(text)
+    read = outcome.predictions if name == "predictions.csv" else outcome.classes
+    with pytest.raises(UserError, match=f"results/{name}:2: damaged, no row of a test's"):
+        read(run)
 
 
 def test_names_are_no_markup(text):

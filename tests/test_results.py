@@ -1,12 +1,14 @@
 """What a test leaves in its folder: predictions, scores, classes, confusions."""
 
 import csv
+import json
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from cmvl.engine.test import _write_results
 from cmvl.evaluation.classification import TopK
 from cmvl.evaluation.confusion import confusion, draw_confusion, worst_pairs
 from cmvl.evaluation.multilabel import MeanAP
@@ -142,3 +144,16 @@ def test_several_labels(tmp_path):
 def test_no_video_could_be_read(evaluator):
     with pytest.raises(DataError, match="not one video could be read"):
         evaluator.compute()
+
+
+def test_results_that_were_cut_short_have_no_summary(saved, tmp_path):
+    """Nor that of a test before: what stands beside it would not be of this one."""
+    topk, listing = saved[0], Listing(PATHS.__getitem__, NAMES)
+    summary = {"metrics": {"top1": 1.0}, "by_position": []}
+    _write_results(tmp_path / "new", summary, topk, listing)
+    assert json.loads((tmp_path / "new/summary.json").read_text()) == summary
+    assert not list((tmp_path / "new").glob("*.tmp"))
+    topk.save = lambda folder, listing: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        _write_results(tmp_path / "new", summary, topk, listing)
+    assert not (tmp_path / "new/summary.json").exists()

@@ -86,13 +86,17 @@ def _load(model: VideoModel, path: Path, cfg: CfgNode) -> None:
 
 
 def _write_results(folder: Path, summary: dict, evaluator: Evaluator, listing: Listing) -> None:
+    """The summary last and at once: where there is one, all the rest is there and of this test."""
     folder.mkdir(exist_ok=True)
+    path, temporary = folder / "summary.json", folder / "summary.tmp"
+    path.unlink(missing_ok=True)
     if positions := summary["by_position"]:
         curve, what = {folder.resolve().parent.name: [positions]}, next(iter(summary["metrics"]))
         plot_positions(curve, f"clip {what} (%)").savefig(folder / "by_position.png")
-    (folder / "summary.json").write_text(simplejson.dumps(summary, indent=2) + "\n")
     if remarks := evaluator.save(folder, listing):
         logger.info(remarks)
+    temporary.write_text(simplejson.dumps(summary, indent=2) + "\n")
+    temporary.replace(path)
 
 
 def evaluate(

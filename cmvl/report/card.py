@@ -8,6 +8,8 @@ from typing import Any
 from cmvl.checkpoint.folder import BEST, checkpoints
 from cmvl.report.origin import base_of, commands, differences, machine
 from cmvl.report.runs import RunFolder, read_run
+from cmvl.utils.errors import UserError
+from cmvl.utils.logging import logger
 
 CARD = "model_card.md"
 TASKS = {
@@ -27,15 +29,22 @@ look at the terms of both, and write yours in this place before you pass them on
 
 
 def write_card(output_dir: Path) -> Path | None:
-    """Write the card of a run, or anew; returns its path, None where there are no checkpoints."""
+    """Write the card of a run, or anew; returns its path, None where there are no checkpoints.
+
+    What it cannot tell of is warned of: a damaged file of an earlier job is not this one's end.
+    """
     names = [path.name for path in checkpoints(output_dir)]
     if not names:
         return None
     folder = output_dir / "checkpoints"
     names += [BEST] if (folder / BEST).is_file() else []
     path = folder / CARD
-    # Paths may hold bytes that are no UTF-8.
-    path.write_text(card(read_run(output_dir), names), encoding="utf-8", errors="replace")
+    try:
+        text = card(read_run(output_dir), names)
+    except UserError as error:
+        logger.warning("%s is not written: %s", path, error)
+        return None
+    path.write_text(text, encoding="utf-8", errors="replace")  # of paths with other bytes
     return path
 
 

@@ -2,13 +2,17 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cmvl.report.runs import RunFolder
+from cmvl.utils.errors import UserError
 
-VALUES = ("top1", "AP")  # columns of per_class.csv, the first found counts
+Row = TypeVar("Row")
+# Columns of per_class.csv, of each the first found counts.
+VALUES, COUNTS = ("top1", "AP"), ("videos", "ground_truth")
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ClassValue:
-    """A row of per_class.csv: accuracy or average precision in percent, None without videos."""
+    """A row of per_class.csv: accuracy or average precision in percent of `count` videos, or
+    boxes; None without any.
+    """
 
     name: str
-    videos: int
+    count: int
     value: float | None
-    metric: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Gain:
     """What a class has won over the baseline, in percent."""
 
     name: str
-    videos: int
+    count: int
     before: float
     after: float
 
@@ -48,28 +53,29 @@ class Gain:
 
 def predictions(run: RunFolder) -> list[Prediction]:
     """Of the test, in the order of its list; none if there is no such file."""
-    return [
-        Prediction(r["path"], r["label"], r["prediction"], float(r["score"]), r["correct"] == "1")
-        for r in _rows(run.path / "results" / "predictions.csv")
-    ]
+    return _read(
+        run.path / "results" / "predictions.csv",
+        lambda row: Prediction(
+            row["path"], row["label"], row["prediction"], float(row["score"]), row["correct"] == "1"
+        ),
+    )
 
 
 def classes(run: RunFolder) -> list[ClassValue]:
     """Of the test, in the order of the classes; none if there is no such file."""
-    found = []
-    for row in _rows(run.path / "results" / "per_class.csv"):
-        metric = next((name for name in VALUES if name in row), "")
-        if metric:
-            value = None if row[metric] == "n/a" else float(row[metric])
-            found.append(ClassValue(row["name"], int(row["videos"]), value, metric))
-    return found
+    return _read(run.path / "results" / "per_class.csv", _class_value)
+
+
+def _class_value(row: dict[str, str]) -> ClassValue:
+    value, count = (row[next((c for c in names if c in row), "")] for names in (VALUES, COUNTS))
+    return ClassValue(row["name"], int(count), None if value == "n/a" else float(value))
 
 
 def gains(run: RunFolder, baseline: RunFolder) -> list[Gain]:
     """Of the classes that both have tested, the largest gain first."""
     before = {c.name: c.value for c in classes(baseline)}
     found = [
-        Gain(c.name, c.videos, before[c.name], c.value)
+        Gain(c.name, c.count, before[c.name], c.value)
         for c in classes(run)
         if c.value is not None and before.get(c.name) is not None
     ]
@@ -100,7 +106,18 @@ def changes(run: list[Prediction], baseline: list[Prediction]) -> tuple[int, int
     return len(pairs), pairs.count((False, True)), pairs.count((True, False))
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            yield from csv.DictReader(file)
+def _read(path: Path, make: Callable[[dict[str, str]], Row]) -> list[Row]:
+    """What `make` makes of every row. Raises UserError for a file that no test leaves so."""
+    if not path.is_file():
+        return []
+    found = []
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        try:
+            found += [make(row) for row in reader]
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}:{reader.line_num}: damaged, no row of a test's results: test once more "
+                "to write it (TRAIN.ENABLE False)"
+            ) from error
+    return found

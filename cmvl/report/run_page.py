@@ -138,8 +138,8 @@ def _gains(run: RunFolder, baseline: RunFolder) -> Markup:
     ends = won if len(won) <= 2 * SHOWN_CLASSES else [*won[:SHOWN_CLASSES], *won[-SHOWN_CLASSES:]]
     which = "All classes." if ends is won else f"The {SHOWN_CLASSES} first and last of {len(won)}."
     told.append(drawing(plot_gains([(g.name, g.points) for g in ends]), which))
-    rows = [[g.name, g.videos, number(g.before), number(g.after), gain(g.points)] for g in won]
-    header = ["class", "videos", baseline.name, run.name, "gain"]
+    rows = [[g.name, g.count, number(g.before), number(g.after), gain(g.points)] for g in won]
+    header = ["class", "tested", baseline.name, run.name, "gain"]
     return join(*told, details("every class", table(header, rows)))
 
 

@@ -1,6 +1,6 @@
 """A run's folder as reports and figures read it; a run that has not finished lacks some of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from cmvl.config.compare import flat
 from cmvl.utils.errors import UserError
 
 Line = dict[str, Any]  # of log.jsonl
+MEND = "a training or test, once more, writes it anew"
 ACCURACIES = ("top1", "mAP")  # of validations and tests, the first found is the run's
 TRIED = ("config_train.yaml", "config_test.yaml", "log.jsonl", "results/summary.json")
 
@@ -42,18 +43,18 @@ class RunFolder:
 
 
 def read_run(path: Path, name: str = "") -> RunFolder:
-    """Raises UserError if the folder holds nothing of a run, or a damaged log."""
+    """Raises UserError if the folder holds nothing of a run, or something damaged."""
     if not any((path / file).is_file() for file in TRIED):
         raise UserError(f"{path}: not a run's OUTPUT_DIR, expected one of {', '.join(TRIED)}")
     configs = [path / "config_train.yaml", path / "config_test.yaml"]
-    config = next((yaml.safe_load(c.read_text()) for c in configs if c.is_file()), {})
+    config = next((c for c in configs if c.is_file()), None)
     summary = path / "results" / "summary.json"
     return RunFolder(
         path,
         name or path.resolve().name,
-        dict(flat(config)),
+        dict(flat(_read(config, yaml.safe_load))) if config else {},
         tuple(_read_log(path / "log.jsonl")),
-        simplejson.loads(summary.read_text()) if summary.is_file() else {},
+        _read(summary, simplejson.loads) if summary.is_file() else {},
     )
 
 
@@ -73,15 +74,27 @@ def _tails(paths: Sequence[Path]) -> list[str]:
     return names
 
 
+def _read(path: Path, load: Callable[[str], Any]) -> dict[str, Any]:
+    try:
+        content = load(path.read_text())
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path}: damaged, {error}; {MEND}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: damaged, expected keys with values; {MEND}")
+    return content
+
+
 def _read_log(path: Path) -> list[Line]:
     """The lines in order. A resumed run writes steps anew that it had written before it stopped;
     only the later ones count."""
     lines: dict[Any, Line] = {}
-    for number, text in enumerate(path.read_text().splitlines() if path.is_file() else [], 1):
+    texts = path.read_bytes().splitlines() if path.is_file() else []
+    for number, text in enumerate(texts, 1):
         try:
             line = simplejson.loads(text)
-            key = (line["kind"], line["epoch"], line.get("step")) if "epoch" in line else number
-        except (simplejson.JSONDecodeError, KeyError, TypeError) as error:
+            kind = line["kind"]
+            key = (kind, line["epoch"], line.get("step")) if "epoch" in line else number
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}:{number}: not a line of a run's log: {text[:60]!r}") from error
         lines.pop(key, None)
         lines[key] = line
