@@ -57,6 +57,17 @@ def test_passes_of_a_step_add_up():
     assert_passes_add_up(toy_model, None, batch)
 
 
+def test_a_step_begins_anew():
+    """Without the last one's gradients; and a scaler learns from it."""
+    model = toy_model(opts=f"{MEMORY} MEMORY.NORM layer").eval()
+    step = stepper(model)
+    first, second = (step([batch(0, 4)], 0.0)["grad_norm"] for _ in range(2))
+    torch.testing.assert_close(first, second)
+    step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=1)
+    torch.testing.assert_close(step([batch(0, 4)], 0.0)["grad_norm"], first)
+    assert step.scaler.get_scale() == 4.0
+
+
 def test_boxes_of_all_passes_count_alike():
     """Key frames have different numbers of boxes, some of them none."""
     boxes = torch.tensor([[0, 0, 0, 12, 12], [0, 4, 4, 15, 15], [2, 0, 0, 9, 9], [10, 2, 2, 8, 9]])
