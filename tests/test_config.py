@@ -145,6 +145,10 @@ def test_dump_loads_again(tmp_path):
         ("", ["DATA.TRAIN_CROP_SIZE", "300"], "does not fit into the smallest short side"),
         ("- a\n- b", [], "f.yaml:1: expected KEY: VALUE lines"),
         ("a: [", [], "not valid YAML"),
+        ("OUTPUT_DIR: !!python/name:os.system", [], "not valid YAML: could not determine a con"),
+        ("\nOUTPUT_DIR:\n", [], "f.yaml:2: OUTPUT_DIR wants a value of type str"),
+        ("SOLVER: {STEPS: , LRS: [1]}", [], "f.yaml:1: SOLVER.STEPS wants a value of type list"),
+        ("_BASE_: 3.5", [], "3.5: no such config file"),
         ("_BASE_: f.yaml", [], "leads back to the file itself"),
         ("_BASE_: gone.yaml", [], "gone.yaml: no such config file"),
     ],
@@ -152,6 +156,14 @@ def test_dump_loads_again(tmp_path):
 def test_mistakes_are_told(tmp_path, yaml, opts, told):
     with pytest.raises(ConfigError, match=re.escape(told)):
         load_cfg(write(tmp_path / "f.yaml", yaml), opts)
+
+
+def test_a_file_in_another_encoding(tmp_path):
+    (tmp_path / "f.yaml").write_text("OUTPUT_DIR: é", encoding="utf-16")
+    with pytest.raises(ConfigError, match="f.yaml: this is no text in UTF-8: save it"):
+        load_cfg(tmp_path / "f.yaml")
+    (tmp_path / "f.yaml").write_text("OUTPUT_DIR: é", encoding="utf-8-sig")
+    assert load_cfg(tmp_path / "f.yaml").OUTPUT_DIR == "é"
 
 
 def test_numbers_that_yaml_takes_for_texts(tmp_path):

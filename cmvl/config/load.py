@@ -94,9 +94,11 @@ def _from_file(
     if path.resolve() in below:
         raise ConfigError(f"{path}: _BASE_ leads back to the file itself")
     try:
-        root = yaml.compose(path.read_text() if text is None else text)
+        root = yaml.compose(path.read_text(encoding="utf-8") if text is None else text)
     except OSError as error:
         raise ConfigError(f"{path}: no such config file ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: this is no text in UTF-8: save it in that encoding") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if root is None:
@@ -105,7 +107,7 @@ def _from_file(
         raise ConfigError(f"{path}:1: expected KEY: VALUE lines")
     for setting in _leaves(root, path):
         if setting.key == "_BASE_":
-            base = Path(setting.value).expanduser()
+            base = Path(str(setting.value)).expanduser()
             yield from _from_file(path.parent / base, None, (*below, path.resolve()))
     yield from (s for s in _leaves(root, path) if s.key != "_BASE_")
 
@@ -116,7 +118,10 @@ def _leaves(node: yaml.MappingNode, path: Path, prefix: str = "") -> Iterator[Se
         if isinstance(value, yaml.MappingNode):
             yield from _leaves(value, path, key + ".")
         else:
-            loaded = yaml.safe_load(yaml.serialize(value))
+            try:
+                loaded = yaml.SafeLoader("").construct_document(value)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"{path}: not valid YAML: {error}") from error
             yield Setting(key, loaded, f"{path}:{name.start_mark.line + 1}")
 
 
