@@ -208,6 +208,7 @@ def test_frame_lists(folder, tmp_path, caplog):
         ),
         (["MODEL.NUM_CLASSES", 2], DataError, r"train.csv:\d+: action id 3, but ids are 1..2"),
         (["AVA.TRAIN_LISTS", "['train.csv']"], DataError, "may be empty"),
+        (["AVA.TRAIN_GT_BOX_LISTS", "[]"], ConfigError, "no file of boxes: set AVA.TRAIN_GT_BOX_L"),
     ],
 )
 def test_mistakes_are_told(folder, opts, error, told):

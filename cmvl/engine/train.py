@@ -1,9 +1,11 @@
 """Training: one plain loop for every task, strategy and memory."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+import torch
 from fvcore.common.config import CfgNode
 
 from cmvl.checkpoint import Checkpointer, Position
@@ -11,6 +13,7 @@ from cmvl.config import batch_plan, check_training
 from cmvl.data import build_dataset, build_loader
 from cmvl.data.loader import VideoLoader, watched
 from cmvl.engine.board import build_board
+from cmvl.engine.claim import claimed
 from cmvl.engine.fast import build_fast
 from cmvl.engine.freeze import build_frozen, train_mode
 from cmvl.engine.keeper import Keeper
@@ -20,7 +23,7 @@ from cmvl.engine.setup import begin, record_start, setup, setup_own_numbers
 from cmvl.engine.step import Stepper, build_stepper
 from cmvl.engine.test import evaluate
 from cmvl.engine.trouble import memory_advice
-from cmvl.launch.signals import stop_requests
+from cmvl.launch.signals import StopRequest, stop_requests
 from cmvl.model import build_model
 from cmvl.structures import VideoBatch
 from cmvl.tasks import find_task
@@ -54,7 +57,7 @@ def train(cfg: CfgNode) -> None:
     )  # fmt: skip
     setup_own_numbers(cfg)
     loaders = [loader] if val_loader is None else [loader, val_loader]
-    with stop_requests() as stop, memory_advice(cfg, device), watched(*loaders):
+    with _guarded(cfg, device, loaders) as stop:
         keeper = Keeper(ckpt, log, stop, cfg.TRAIN.CHECKPOINT_MINUTES)
         start, epochs = begin(cfg, ckpt), cfg.SOLVER.MAX_EPOCH
         if start.epoch >= epochs:
@@ -90,6 +93,16 @@ def _build_loaders(cfg: CfgNode) -> tuple[VideoLoader, VideoLoader | None]:
     if val_loader or cfg.TEST.ENABLE:  # once: AVA's takes seconds, and both have the same truth
         find_task(cfg.TASK).evaluator(cfg, "val" if val_loader else "test")
     return loader, val_loader
+
+
+@contextmanager
+def _guarded(
+    cfg: CfgNode, device: torch.device, loaders: list[VideoLoader]
+) -> Iterator[StopRequest]:
+    """The folder is this run's alone, signals ask to stop, troubles are told with their mend."""
+    with claimed(Path(cfg.OUTPUT_DIR)), stop_requests() as stop, memory_advice(cfg, device):
+        with watched(*loaders):
+            yield stop
 
 
 def train_epoch(
