@@ -52,7 +52,7 @@ def looks(monkeypatch):
 
 
 def test_a_second_one_is_refused(other, looks, tmp_path):
-    told = f"OUTPUT_DIR {tmp_path} .process {other.pid} of .*, since 2.*: python.*: choose another"
+    told = f"OUTPUT_DIR {tmp_path} .process {other.pid} of .*, since 2.*: choose another"
     with pytest.raises(ConfigError, match=told), claim.claimed(tmp_path):
         pass
     assert looks == [1] * claim.LOOKS

@@ -154,6 +154,18 @@ def test_a_config_is_held_against_its_base(runs, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "content", [None, b"", b"# nothing", b"A: [", b"\xff", b"_BASE_: gone.yaml"]
+)
+def test_a_config_file_as_it_is_by_now(content, tmp_path):
+    """Edited for the next run while this one went on: a training that ends must not fail of it."""
+    if content is not None:
+        (tmp_path / "a.yaml").write_bytes(content)
+    start = {"kind": "start", "folder": str(tmp_path), "command": "python run_net.py --cfg a.yaml"}
+    lines = (start, {"kind": "start"}, {"kind": "start", "command": "'"})
+    assert base_of(RunFolder(tmp_path, "a", log=lines))[0] == DEFAULTS
+
+
 def test_columns_of_numbers_stand_right():
     made = table(["name", "n", "gain"], [["a", 1, gain(-0.5)], ["b", None, gain(0.04)]])
     assert made.count("class=number") == 6

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TextIO
 
 from cmvl.utils.distributed import is_main
-from cmvl.utils.environment import command_line
 from cmvl.utils.errors import ConfigError
 from cmvl.utils.logging import logger
 
@@ -33,9 +32,7 @@ def claimed(output_dir: Path) -> Iterator[None]:
         _lock(file, output_dir)
         file.truncate(0)
         since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-        file.write(
-            f"process {os.getpid()} of {socket.gethostname()}, since {since}: {command_line()}\n"
-        )
+        file.write(f"process {os.getpid()} of {socket.gethostname()}, since {since}\n")
         file.flush()
         yield
 

@@ -33,9 +33,9 @@ def base_of(run: RunFolder) -> tuple[str, dict[str, Any]]:
     tell its file, if the file has gone, or has no base.
     """
     for line in run.lines("start"):
-        file = _config_file(shlex.split(line["command"]))
+        file = _config_file(line.get("command", ""))
         path = Path(line.get("folder", "."), file)
-        if file and path.is_file() and (base := yaml.safe_load(path.read_text()).get("_BASE_")):
+        if base := _named_base(path):
             try:
                 cfg = load_cfg(path.parent / base, ["TRAIN.ENABLE", "False"])
             except UserError:
@@ -44,9 +44,22 @@ def base_of(run: RunFolder) -> tuple[str, dict[str, Any]]:
     return DEFAULTS, dict(flat(yaml.safe_load(load_cfg().dump())))
 
 
-def _config_file(words: list[str]) -> str:
+def _config_file(command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError:  # somebody has written in the log
+        words = []
     places = [i for i, word in enumerate(words[:-1]) if word == "--cfg"]
     return words[places[0] + 1] if places else ""
+
+
+def _named_base(path: Path) -> str:
+    """`_BASE_` of a config file as it is by now: gone, empty, or half edited for the next run."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    return str(content.get("_BASE_") or "") if isinstance(content, dict) else ""
 
 
 def machine(run: RunFolder) -> list[tuple[str, str]]:
