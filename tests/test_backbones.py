@@ -203,6 +203,13 @@ def test_number_of_temporal_blocks():
         ({"NONLOCAL__INSTANTIATION": "gaussian"}, "dot_product"),
         ({"MODEL__BACKBONE": "SlowFast", "SLOWFAST__BETA_INV": 5}, "SLOWFAST.BETA_INV 5"),
         ({"MODEL__BACKBONE": "SlowFast", "SLOWFAST__FUSION_KERNEL_SZ": 4}, "choose an odd one"),
+        (
+            {
+                "MODEL__BACKBONE": "SlowFast",
+                "RESNET__SPATIAL_STRIDES": [[1, 2], [2, 2], [2, 2], [2, 2]],
+            },
+            "RESNET.SPATIAL_STRIDES .* give both the same",
+        ),
         ({"MODEL__BACKBONE": "R2Plus1D", "RESNET__DEPTH": 18}, "26, 50, 101 or 152"),
     ],
 )

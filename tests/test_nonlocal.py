@@ -53,6 +53,12 @@ def test_nonlocal(affinity, groups, keys_first, monkeypatch):
         NonLocal(8, 4, groups=3)(torch.randn(2, 8, 4, 6, 6))
 
 
+def test_a_pool_larger_than_the_map():
+    block = NonLocal(8, 4, pool=(1, 2, 2))
+    with pytest.raises(ConfigError, match=r"NONLOCAL.POOL \[1, 2, 2\] does not fit .* \[4, 1, 3\]"):
+        block(torch.rand(1, 8, 4, 1, 3))
+
+
 @pytest.mark.parametrize("zero", [True, False])
 def test_initial_weights(zero):
     backbone = slow_net(zero)

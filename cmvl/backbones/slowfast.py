@@ -92,6 +92,11 @@ class SlowFast(Backbone):
                 "choose an odd one"
             )
         slow, fast = Pathway.from_cfg(cfg, 0), Pathway.from_cfg(cfg, 1)
+        if slow.strides != fast.strides:
+            raise ConfigError(
+                f"RESNET.SPATIAL_STRIDES {cfg.RESNET.SPATIAL_STRIDES} makes maps of other sizes in "
+                "the fast pathway than in the slow one, which takes them in: give both the same"
+            )
         return cls(
             slow,
             replace(fast, width=width // options.BETA_INV),

@@ -54,10 +54,17 @@ class NonLocal(nn.Module):
         self.conv_g = nn.Conv3d(d, d_inner, 1)
         self.conv_out = nn.Conv3d(d_inner, d, 1)
         self.bn = closing_norm(d)
+        self.pool_size = pool
         self.pool = nn.MaxPool3d(pool) if max(pool) > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, d, T, H, W) -> the same shape."""
+        size = tuple(x.shape[2:])
+        if any(length < cells for length, cells in zip(size, self.pool_size, strict=True)):
+            raise ConfigError(
+                f"NONLOCAL.POOL {list(self.pool_size)} does not fit into a map of {list(size)}, "
+                "t h w: pool less, or take larger clips"
+            )
         theta, pooled = self.conv_theta(x), self.pool(x)
         y = self.attention(
             self._rows(theta), self._rows(self.conv_phi(pooled)), self._rows(self.conv_g(pooled))
