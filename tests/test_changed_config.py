@@ -1,9 +1,13 @@
 """A run's folder used again with another config: what is refused, what is told, what stays."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+from cmvl.checkpoint.folder import checkpoint_path, checkpoints
 from cmvl.config import load_cfg
 from cmvl.config.compare import check_resume, compare_net, compare_start
 from cmvl.engine import test as testing
@@ -85,9 +89,31 @@ def test_other_input_than_that_of_weights_to_start_from_is_told(again, tmp_path)
 def test_a_run_that_goes_on_otherwise_says_so(again):
     said = again(train, "SOLVER.BASE_LR", "0.01", "SOLVER.MAX_EPOCH", "2")
     assert "not as it began: SOLVER.BASE_LR 0.5 -> 0.01, SOLVER.MAX_EPOCH 1 -> 2\n" in said
+    assert "or their labels, are others" not in said
     assert "BASE_LR: 0.01" in (again.folder / "config_train.yaml").read_text()
     log = (again.folder / "log.jsonl").read_text()
     assert log.count('"job": "train"') == 2
+
+
+def test_a_list_that_has_shrunk_is_told(again, demo_data, tmp_path):
+    """Within an epoch, of which the new list has nothing left: the run goes on with the next."""
+    folder, lists = tmp_path / "run", tmp_path / "lists"
+    shutil.copytree(again.folder, folder)
+    newest = checkpoints(folder)[-1]
+    state = torch.load(newest)
+    epochs = state["epoch"] + 1
+    torch.save(state | {"videos": 36}, checkpoint_path(folder, epochs, 36))
+    lists.mkdir()
+    for split in ("train", "val", "test"):
+        rows = (demo_data / f"relation/{split}.csv").read_text().splitlines()[:8]
+        (lists / f"{split}.csv").write_text("".join(f"{demo_data}/relation/{r}\n" for r in rows))
+    goes_on = ["OUTPUT_DIR", str(folder), "SOLVER.MAX_EPOCH", str(epochs + 2)]
+    again(train, *goes_on, "DATA.PATH_TO_DATA_DIR", str(lists))
+    said = (folder / "stdout.log").read_text()
+    assert "the training videos, or their labels, are others than when it was saved" in said
+    steps = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    trained = [line["epoch"] for line in steps if line["kind"] == "train"]
+    assert epochs + 1 not in trained and epochs + 2 in trained
 
 
 @pytest.mark.parametrize(

@@ -48,5 +48,8 @@ def test_places():
     assert sampler.step_videos == 8 and sampler.steps == 6 and sampler.end() == 48
     sampler.set_epoch(0, 24)
     assert sampler.place(2) == 40 and sampler.steps_left() == 3 and sampler.end() == 48
+    for start in (48, 99):  # of a longer list
+        sampler.set_epoch(0, start)
+        assert list(sampler) == [] and len(sampler) == 0 and sampler.end() == start
     sampler.set_epoch(0, 48)
     assert list(sampler) == []

@@ -4,7 +4,8 @@ A checkpoint is one `torch.save` of a dict: `epoch` (the last whole one, 0-based
 `videos` (how many of the next epoch are behind us, over all processes), `model_state`,
 `optimizer_state`, `scaler_state`, `best` (metric, value and epoch of the best validation),
 `per_rank` (random states and what is pending for the log, of each process), `log_bytes`, `cfg`
-(YAML text) and, where the data set tells them, `class_names`.
+(YAML text), `data` (the fingerprint of the list it trains on) and, where the data set tells them,
+`class_names`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,11 +57,14 @@ class Checkpointer:
         cfg_text: str,
         class_names: Sequence[str] = (),
         keep: int = 0,
+        data: str = "",
     ):
-        """`keep`: how many of the newest stay besides the best one; 0: all."""
+        """`keep`: how many of the newest stay besides the best one; 0: all. `data`: a text that is
+        another where the videos, or their labels, are others.
+        """
         self.output_dir, self.cfg_text, self.class_names = output_dir, cfg_text, class_names
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
-        self.log, self.keep = log, keep
+        self.log, self.keep, self.data = log, keep, data
         self.best: dict[str, str | float | int] = {}
 
     def start(
@@ -138,6 +142,7 @@ class Checkpointer:
             "per_rank": per_rank,
             "log_bytes": self.log.size(),
             "cfg": self.cfg_text,
+            "data": self.data,
         }
         if self.class_names:
             state["class_names"] = list(self.class_names)
@@ -178,6 +183,11 @@ class Checkpointer:
         logger.info(
             "resumed %s after %d epochs and %d videos", path, position.epoch, position.videos
         )
+        if state.get("data", self.data) != self.data:
+            logger.warning(
+                "the training videos, or their labels, are others than when it was saved; what is "
+                "left of an epoch is drawn from the new list: some may come twice in it, or never"
+            )
         self.log.take_up([of_one["log"] for of_one in state["per_rank"]])
         if len(state["per_rank"]) == world_size():
             set_random_state(state["per_rank"][rank()]["random"])

@@ -36,7 +36,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return self.place(self.steps_left())
 
     def steps_left(self) -> int:
-        return (self.length - self.start) // self.step_videos
+        return max(0, self.length - self.start) // self.step_videos  # the list may have shrunk
 
     def __len__(self) -> int:
         return self.steps_left() * self.videos * self.passes
