@@ -15,7 +15,9 @@ from cmvl.utils.errors import ConfigError
 from cmvl.utils.logging import logger
 
 NAME = ".training"
-LOOKS = 20  # a second apart: another start's process may be about to end
+# A second apart: another start's process may be about to end, and a disk's server takes up to 90
+# to let go of what a machine held that has vanished.
+LOOKS = 120
 TAKEN = (errno.EACCES, errno.EAGAIN)
 
 
