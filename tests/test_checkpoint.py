@@ -9,7 +9,7 @@ import torch
 from torch.optim import SGD, AdamW
 
 from cmvl.checkpoint import Checkpointer, Position, find_last, folder, load_weights
-from cmvl.checkpoint.folder import find_damage, write_whole
+from cmvl.checkpoint.folder import checkpoints, find_damage, write_whole
 from cmvl.engine import keeper
 from cmvl.launch.signals import STOPPED, StopRequest
 from cmvl.losses import VideoLoss
@@ -148,8 +148,16 @@ def test_the_newest_and_the_best_stay(tmp_path):
     assert all(find_damage(path) == "" for path in folder.glob("*.pyth"))
     again = checkpointer(tmp_path, toy_model(), keep=2)
     again.start(auto_resume=True, init_from="")
-    again.end_epoch(5, saving=False, metrics={"top1": 69.0})
-    assert torch.load(folder / "checkpoint_best.pyth")["epoch"] == 1
+    for epoch, top1 in ((5, 69.0), (6, 70.0)):  # of equals the first is the best
+        again.end_epoch(epoch, saving=False, metrics={"top1": top1})
+        assert torch.load(folder / "checkpoint_best.pyth")["epoch"] == 1
+    again.end_epoch(7, saving=False, metrics={"top1": 70.5})  # the best, and none of the newest
+    assert torch.load(folder / "checkpoint_best.pyth")["epoch"] == 6
+    assert [path.name for path in checkpoints(tmp_path)] == names[1:]
+    again.save(Position(7, 8))  # within an epoch, too, the oldest goes
+    assert [path.name for path in checkpoints(tmp_path)] == [
+        "checkpoint_epoch_00004.pyth", "checkpoint_epoch_00007_plus_000000008.pyth"
+    ]  # fmt: skip
 
 
 def test_nobody_leaves_before_the_checkpoint_is_written(monkeypatch):

@@ -151,7 +151,8 @@ def _rows(path: str, separator: str, form: Form) -> Iterator[tuple[int, str, lis
                     f"If the list is separated otherwise, set DATA.PATH_LABEL_SEPARATOR (it is "
                     f"{separator!r})."
                 )
-            if not re.fullmatch(form.labels, label) or video.endswith(","):
+            cut = form is SEVERAL and video.endswith(",")  # "3, 17"
+            if cut or not re.fullmatch(form.labels, label):
                 raise DataError(
                     f"{name}:{number}: expected {form.words} after the last {separator!r}, "
                     f"got {label!r} in {path}; {form.mend}"
