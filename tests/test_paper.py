@@ -14,7 +14,7 @@ from cmvl.config import load_cfg
 from cmvl.report.flops import Cost, count
 from cmvl.report.ledger import read_ledger
 from cmvl.report.paper import commands, measure, reached, render, results
-from cmvl.utils.errors import ConfigError
+from cmvl.utils.errors import ConfigError, UserError
 
 ROOT = Path(__file__).parent.parent
 LEDGER = read_ledger(ROOT / "configs" / "paper.yaml")
@@ -191,6 +191,9 @@ def test_results_are_gathered(tmp_path):
     text = render(LEDGER.tables["2c"], results(LEDGER.tables["2c"], tmp_path))
     assert re.search(r"d / d' = 4 +76\.8 +76\.5$", text, re.M)
     assert re.search(r"d / d' = 8 +76\.4 +not run$", text, re.M)
+    (tmp_path / "CHARADES/SLOWFAST_16x8/results/summary.json").write_text("{")
+    with pytest.raises(UserError, match="16x8/results/summary.json: damaged"):
+        results(LEDGER.tables["5"], tmp_path)
 
 
 def test_printed_table():

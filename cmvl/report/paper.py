@@ -8,6 +8,7 @@ import simplejson
 from cmvl.checkpoint.folder import checkpoint_path
 from cmvl.report.flops import Cost, count
 from cmvl.report.ledger import Ledger, Row, Table
+from cmvl.report.runs import read_dict
 from cmvl.utils.errors import UserError
 
 PERCENT = {"top1": "top-1, %", "mAP": "mAP, %", "by_position": "clip top-1 by place, %"}
@@ -96,7 +97,7 @@ def results(table: Table, runs: Path) -> dict[Row, str]:
     for row in table.rows:
         file = runs / row.output / "results" / "summary.json"
         if row.ours and file.is_file():
-            summary = simplejson.loads(file.read_text())
+            summary = read_dict(file, simplejson.loads)
             if table.metric == "by_position":
                 found[row] = " ".join(f"{value:.1f}" for value in summary["by_position"])
             elif table.metric in summary["metrics"]:

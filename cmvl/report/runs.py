@@ -52,9 +52,9 @@ def read_run(path: Path, name: str = "") -> RunFolder:
     return RunFolder(
         path,
         name or path.resolve().name,
-        dict(flat(_read(config, yaml.safe_load))) if config else {},
+        dict(flat(read_dict(config, yaml.safe_load))) if config else {},
         tuple(_read_log(path / "log.jsonl")),
-        _read(summary, simplejson.loads) if summary.is_file() else {},
+        read_dict(summary, simplejson.loads) if summary.is_file() else {},
     )
 
 
@@ -74,7 +74,8 @@ def _tails(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _read(path: Path, load: Callable[[str], Any]) -> dict[str, Any]:
+def read_dict(path: Path, load: Callable[[str], Any]) -> dict[str, Any]:
+    """What a job has written. Raises UserError where it is damaged."""
     try:
         content = load(path.read_text())
     except (yaml.YAMLError, ValueError) as error:
