@@ -211,6 +211,9 @@ def test_nothing_found(kinetics, tmp_path):
     (tmp_path / "Charades_v1_classes.txt").write_text("c000 Holding clothes\n\nOpening\n")
     with pytest.raises(DataError, match="classes.txt:3: expected 'c000 Holding some clothes', got"):
         sets.charades_entries(str(tmp_path))
+    (tmp_path / "Charades_v1_train.csv").write_text("ID,actions\n")
+    with pytest.raises(DataError, match="_train.csv: expected the columns of .* got 'ID,actions'"):
+        sets.charades_entries(str(tmp_path))
     csv_of_test = tmp_path / "test.csv"
     csv_of_test.write_text("youtube_id,time_start,time_end,split\nx,0,10,test\n")
     with pytest.raises(DataError, match="test.csv:2: no label"):

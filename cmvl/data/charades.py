@@ -63,20 +63,20 @@ def read_charades(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiL
     """Either kind of list. Raises DataError."""
     with open_text(path) as file:
         header = file.readline().strip()
-    if header.split() == FRAME_LIST.split():
-        return read_frame_list(path, num_classes, roots)
-    if {"id", "actions", "length"} <= set(header.split(",")):
-        return read_official(path, num_classes, roots)
-    raise DataError(
-        f"{path}: expected the columns of Charades_v1_train.csv (id, actions and length among "
-        f"them) or PySlowFast's {FRAME_LIST!r}, got {header!r}"
-    )
+    frames = header.split() == FRAME_LIST.split()
+    return (read_frame_list if frames else read_official)(path, num_classes, roots)
 
 
 def read_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, row) of an official csv."""
+    """(line number, row) of an official csv. Raises DataError."""
     with open_text(path, newline="") as file:
         reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if not {"id", "actions", "length"} <= {*columns}:
+            raise DataError(
+                f"{path}: expected the columns of Charades_v1_train.csv (id, actions and length "
+                f"among them) or PySlowFast's {FRAME_LIST!r}, got {','.join(columns)!r}"
+            )
         start = 2
         for row in reader:
             yield start, row
