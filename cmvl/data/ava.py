@@ -194,9 +194,10 @@ def build_table(cfg: CfgNode, split: str, paths: AvaPaths) -> BoxTable:
     detected ones for tests, or the annotated ones where no file has any."""
     truth = paths.truth if split == "train" or not paths.persons else ()
     if not truth and not paths.persons:
-        keys = ("TEST_PREDICT_BOX_LISTS", "GROUNDTRUTH_FILE")
-        keys = ("TRAIN_GT_BOX_LISTS", "TRAIN_PREDICT_BOX_LISTS") if split == "train" else keys
-        raise ConfigError(f"{split} has no file of boxes: set AVA.{keys[0]} or AVA.{keys[1]}")
+        keys = "AVA.TEST_PREDICT_BOX_LISTS or AVA.GROUNDTRUTH_FILE"
+        if split == "train":
+            keys = "AVA.TRAIN_GT_BOX_LISTS or AVA.TRAIN_PREDICT_BOX_LISTS"
+        raise ConfigError(f"{split} has no file of boxes: set {keys}")
     if split != "train" and truth:
         logger.info("AVA.TEST_PREDICT_BOX_LISTS is empty: testing in the boxes of the annotation")
     threshold, classes = cfg.AVA.DETECTION_SCORE_THRESH, cfg.MODEL.NUM_CLASSES

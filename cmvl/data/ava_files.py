@@ -173,7 +173,7 @@ def _action(text: str, num_actions: int, where: str) -> int:
     if not text:
         return NO_ACTION
     try:
-        action = int(np.int64(int(text)))
+        action = int(np.int64(int(text)))  # as `box_rows` holds it
     except (ValueError, OverflowError):
         raise DataError(f"{where}: expected an action id in column 7, found {text!r}") from None
     if num_actions and not (action == NO_ACTION or 1 <= action <= num_actions):

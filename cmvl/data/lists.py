@@ -4,13 +4,12 @@ For frame folders a line may be `path frames label`, with the number of pictures
 video of several classes has `path 3,17`.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-
-import numpy as np
 
 from cmvl.data.records import MultiLabelRecords, Records
 from cmvl.utils.errors import DataError
@@ -96,7 +95,7 @@ def read_list(
         frames = [int(count) for _, _, count in counts]
     if form is ONE:
         return Records(path, videos, [k for (k,) in labels], lines, roots, frames)
-    actions = [[(k, 0.0, np.inf) for k in of_one] for of_one in labels]
+    actions = [[(k, 0.0, math.inf) for k in of_one] for of_one in labels]
     return MultiLabelRecords(path, videos, actions, lines, num_classes, roots, None, frames)
 
 
@@ -106,7 +105,8 @@ def split_line(line: str) -> list[tuple[str, int | None, int]]:
     several labels.
     """
     readings: list[tuple[str, int | None, int]] = [(line, None, -1)]
-    for pattern, form in ((r"(.*\S)\s*[\t;, ]\s*", ONE), (r"(.*\S)\s*[\t; ]\s*", SEVERAL)):
+    for form in (ONE, SEVERAL):
+        pattern = rf"(.*\S)\s*[{''.join(form.separators)}]\s*"
         match = re.fullmatch(rf"{pattern}({form.labels})", line)
         if match and (form is ONE or not re.fullmatch(INTEGER, match[2])):
             label = int(match[2]) if form is ONE else -1

@@ -46,6 +46,7 @@ def _lock(file: TextIO, output_dir: Path) -> None:
     for look in range(LOOKS):
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except OSError as error:
             if error.errno not in TAKEN:
                 logger.warning(
@@ -53,8 +54,6 @@ def _lock(file: TextIO, output_dir: Path) -> None:
                     "training runs in it", output_dir, error.strerror,
                 )  # fmt: skip
                 return
-        else:
-            return
         if look == 0:
             logger.info("%s is in use by %s: waiting %d seconds", output_dir, _owner(file), LOOKS)
         time.sleep(1)

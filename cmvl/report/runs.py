@@ -96,7 +96,8 @@ def _read_log(path: Path) -> list[Line]:
             kind = line["kind"]
             key = (kind, line["epoch"], line.get("step")) if "epoch" in line else number
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}:{number}: not a line of a run's log: {text[:60]!r}") from error
+            shown = text[:60].decode(errors="replace")
+            raise UserError(f"{path}:{number}: not a line of a run's log: {shown!r}") from error
         lines.pop(key, None)
         lines[key] = line
     return list(lines.values())
