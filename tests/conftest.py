@@ -17,6 +17,16 @@ from cmvl.utils.logging import logger
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_gpu(request):
+    """Tests say the same on every machine: a GPU is there for tests/test_gpu.py alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.name != "test_gpu.py":
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes they start
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory):
     """A demo data set of a few videos: real mp4 files, lists in relation/ and events/.

@@ -29,7 +29,8 @@ def _fewer_at_once(cfg: CfgNode, plan: BatchPlan) -> str:
     return (
         f"VIDEO.STRATEGY multi_iteration{one} TRAIN.BATCH_SIZE {plan.step_videos}"
         f"{_rates(cfg, plan.lr_scale)} (activations of {plan.videos} clips at a time "
-        f"instead of {plan.videos * plan.clips}, same gradients, up to a third more time)"
+        f"instead of {plan.videos * plan.clips}, same gradients; up to a third more to compute, "
+        "on a GPU up to twice the time)"
     )
 
 
