@@ -192,6 +192,21 @@ def count_for_ever():
         time.sleep(0.1)
 
 
+def step_with_own_norms(folder):
+    """A step from statistics that are 100 apart."""
+    model = small_model("batch_reduction").train()
+    step = Stepper(
+        model,
+        SGD(model.parameters(), lr=0.02),
+        VideoLoss(torch.nn.CrossEntropyLoss(), 1.0),
+        Precision(None, CPU),
+    )
+    statistics = next(x for name, x in model.named_buffers() if name.endswith("running_mean"))
+    statistics.fill_(100.0 * rank())
+    step([my_share(0)], 0.02)
+    torch.save((statistics, dict(model.named_parameters())), folder / f"{rank()}.pt")
+
+
 def evaluate_norms(folder):
     """Norms that had moved apart, after an evaluation of nothing."""
     norm = torch.nn.BatchNorm1d(3)

@@ -88,6 +88,14 @@ def test_who_did_not_come(monkeypatch, capsys):
     assert f": waiting at 127.0.0.1:{seat.port} for rank 1, 2, 3\n" in capsys.readouterr().out
 
 
+def test_a_step_sends_gradients_alone(tmp_path):
+    """Running statistics stay where the process's own videos moved them."""
+    launch(crew_jobs.step_with_own_norms, [tmp_path], Crew(2, gpu=False))
+    (first, learnt), (second, learnt_too) = (torch.load(tmp_path / f"{r}.pt") for r in range(2))
+    assert first.abs().max() < 10 and second.min() > 50
+    assert all(torch.equal(weight, learnt_too[name]) for name, weight in learnt.items())
+
+
 def test_an_evaluation_has_the_statistics_of_the_checkpoint(tmp_path):
     """Which the main process writes; norms of its own had moved others elsewhere."""
     launch(crew_jobs.evaluate_norms, [tmp_path], Crew(2, gpu=False))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from inspect import signature
 
 import torch
 from fvcore.common.config import CfgNode
@@ -38,7 +39,7 @@ class Stepper:
         self.precision, self.scaler = precision, precision.scaler()
         self.max_norm, self.guard = max_norm, guard
         self._transfer = Transfer(precision.device)
-        self._parallel = DistributedDataParallel(model) if world_size() > 1 else model
+        self._parallel = _parallel(model) if world_size() > 1 else model
 
     def __call__(self, batches: Sequence[VideoBatch], lr: float) -> dict[str, float | Tensor]:
         """What the loss says, gradient norm and the gate's statistics, as means of this process."""
@@ -86,6 +87,17 @@ class Stepper:
         # An overflow is the scaler's daily business: it skips the step and lowers its scale.
         overflow = (~torch.isfinite(norm)).float()
         return {"grad_norm": torch.nan_to_num(norm, 0.0, 0.0, 0.0), "overflow": overflow}
+
+
+def _parallel(model: VideoModel) -> DistributedDataParallel:
+    """Gradients become the mean over processes.
+
+    Buffers stay each process's own: training reads no running statistics, `share_buffers` sends
+    them to evaluations, and a few hundred small copies before every pass are saved.
+    """
+    known = signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DistributedDataParallel(model, **{name: False})
 
 
 def build_stepper(
