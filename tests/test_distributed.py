@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import crew_jobs
 import pytest
@@ -129,6 +130,35 @@ def test_more_processes_than_gpus_are_told():
         LaunchError, match=rf"NUM_GPUS asks for {max(2, count)} .* sees {count - 1}"
     ):
         launch(crew_jobs.fail, [""], Crew(max(2, count), gpu=True))
+
+
+@pytest.mark.parametrize(
+    ("local", "found", "shown", "own"),
+    [(0, 1, None, 0), (3, 4, None, 3), (3, 4, "4,5,6,7", 3), (3, 1, "5", 0), (0, 1, "5", 0)],
+)
+def test_each_process_takes_a_gpu(monkeypatch, local, found, shown, own):
+    """Of its number; SLURM's `--gpus-per-task 1` shows each process its own alone."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if shown:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
+    taken = Mock()
+    monkeypatch.setattr(torch.cuda, "set_device", taken)
+    monkeypatch.setattr("cmvl.launch.seat._meet", Mock(side_effect=LaunchError("nobody came")))
+    with pytest.raises(LaunchError, match="nobody came"):
+        with seated(Seat(local, 8, local, "127.0.0.1", 1), gpu=True, timeout=1, meeting=1):
+            pass
+    taken.assert_called_once_with(own)
+
+
+@pytest.mark.parametrize(("local", "found"), [(0, 0), (2, 2)])
+def test_a_process_without_a_gpu_is_told(monkeypatch, local, found):
+    """Before it waits for the others."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
+    told = rf"process {local + 1} of its machine .* sees {found}: .*NUM_GPUS 0"
+    with pytest.raises(LaunchError, match=told):
+        with seated(Seat(local, 8, local, "127.0.0.1", 1), gpu=True, timeout=1, meeting=300):
+            pass
 
 
 def test_a_taken_port_is_told():

@@ -1,5 +1,6 @@
 """A process takes its seat in a job of several: meeting at a store, or saying who did not come."""
 
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -63,10 +64,10 @@ def seated(seat: Seat, gpu: bool, timeout: float, meeting: float) -> Iterator[No
 
     `timeout`: seconds a collective may take; `meeting`: seconds to wait for the others.
     """
+    if gpu:
+        torch.cuda.set_device(_own_gpu(seat))
     store = _meet(seat, meeting)
     choose_interface(store)
-    if gpu:
-        torch.cuda.set_device(seat.local)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if gpu else "gloo",
         store=dist.PrefixStore("group", store),
@@ -80,6 +81,20 @@ def seated(seat: Seat, gpu: bool, timeout: float, meeting: float) -> Iterator[No
         _leave()
         raise
     _leave()  # not after a failure: it may wait for those that are gone
+
+
+def _own_gpu(seat: Seat) -> int:
+    """The GPU of the process's number; the only one, if its starter shows it no other."""
+    found = torch.cuda.device_count()
+    if found == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:
+        return 0
+    if seat.local < found:
+        return seat.local
+    raise LaunchError(
+        f"{seat} is process {seat.local + 1} of its machine and is to have a GPU of its own, and "
+        f"torch {torch.__version__} sees {found}: start fewer processes there, set NUM_GPUS 0 to "
+        "run on CPUs, or mend the driver"
+    )
 
 
 def _leave() -> None:
