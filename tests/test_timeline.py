@@ -63,6 +63,7 @@ def test_windows_cover_any_video(length, span, window, stride, V):
     assert len(sizes) == 1 and sizes.pop() >= (V if length > window * 10 > span else 1)
     ends = layout.starts[[b - 1 for _, b in layout.windows]] + span
     assert (ends <= np.maximum(layout.spans[:, 1], span) + 1e-6).all()
+    assert ends[-1] > length - np.diff(layout.starts).min(initial=stride * 10)
     assert {c for a, b in layout.windows for c in range(a, b)} == set(range(len(layout.starts)))
 
 
