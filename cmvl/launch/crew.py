@@ -56,7 +56,7 @@ class Crew:
 def launch(job: Callable[..., None], arguments: Sequence[Any], crew: Crew) -> None:
     """Run `job(*arguments)` in every process of the crew, and return when all have ended."""
     start_tracker()
-    seat = seat_in(os.environ)
+    seat = seat_in(os.environ, crew.processes)
     if seat and seat.world > 1:
         with seated(seat, crew.gpu, crew.timeout, crew.meeting):
             job(*arguments)

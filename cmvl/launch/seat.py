@@ -35,8 +35,11 @@ class Seat:
         return f"rank {self.rank} on {socket.gethostname()}"
 
 
-def seat_in(environment: Mapping[str, str]) -> Seat | None:
-    """The seat that torchrun (or a script of one's own) gave; None without one."""
+def seat_in(environment: Mapping[str, str], processes: int = 1) -> Seat | None:
+    """The seat that torchrun (or a script of one's own) gave; None without one.
+
+    `processes`: how many the run asks for on this machine.
+    """
     if "RANK" not in environment and "WORLD_SIZE" not in environment:
         return None
     missing = [name for name in NEEDED if name not in environment]
@@ -46,6 +49,12 @@ def seat_in(environment: Mapping[str, str]) -> Seat | None:
             f"torchrun, set all of {', '.join(NEEDED)}, or none of them"
         )
     rank = int(environment["RANK"])
+    if processes > 1 and "LOCAL_RANK" not in environment:  # as in a pod: all but one GPU would idle
+        raise LaunchError(
+            f"the environment makes this rank {rank} of {environment['WORLD_SIZE']}, one process, "
+            f"and NUM_GPUS or DIST.PROCESSES asks for {processes} here: start them with torchrun "
+            f"--nproc-per-node {processes}, or unset RANK and WORLD_SIZE"
+        )
     of_agent = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     return Seat(
         rank,
