@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -62,6 +63,27 @@ def test_worker_is_named_with_its_file(data, how, timeout):
     data.how = "lives"
     data.records = Records("/lists/val.csv", [data.records.path(0)] * 2, [0] * 2, range(2))
     assert len(list(loader_of(data))) == 2
+
+
+FULL = "unable to allocate shared memory(shm) for file </torch_1_2>: No space left on device (28)"
+
+
+def fail_at_video_2(self, index, how):
+    if index == 2:
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGBUS)
+        raise RuntimeError(FULL)
+
+
+@pytest.mark.parametrize("how", ["told", "killed"])
+def test_a_container_short_of_shared_memory_is_told(data, monkeypatch, how):
+    """Docker gives 64 MiB; no video is to blame."""
+    load = VideoDataset._load
+    monkeypatch.setattr(Trouble, "_load", lambda *a: fail_at_video_2(*a[:2], how) or load(*a))
+    loader = loader_of(data)
+    with pytest.raises(DataError, match="in shared memory.*--shm-size") as error:
+        list(loader)
+    assert ".mp4" not in str(error.value) and "\n" not in str(error.value)
 
 
 TWICE = """

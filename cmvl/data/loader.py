@@ -1,12 +1,14 @@
 """A loader that says which file it was when a worker dies or hangs."""
 
 import atexit
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children, get_all_start_methods
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -149,10 +151,25 @@ def watched(*loaders: VideoLoader) -> Iterator[None]:
         if "DataLoader" not in str(error):
             raise
         guilty = [loader for loader in loaders if loader.has_lost_a_worker()] or loaders
-        message = "\n".join(loader.accusation(str(error)) for loader in guilty)
+        blame = "\n".join(loader.accusation(str(error)) for loader in guilty)
+        message = sharing_advice(blame) or blame
         for loader in loaders:
             loader.kill_workers()
         raise DataError(message) from error
+
+
+def sharing_advice(said: str) -> str:
+    """The mend, if workers found no shared memory left, as their last words tell; else ""."""
+    if "shared memory" not in said and f"exit code {-signal.SIGBUS}" not in said:
+        return ""
+    place, size = Path("/dev/shm"), ""
+    if place.is_dir():
+        size = f" ({place}, {shutil.disk_usage(place).total / 2**20:.0f} MiB)"
+    return (
+        f"loading stopped: data workers hand over clips in shared memory{size}, and it is full. "
+        "Start the container with more (docker run --shm-size 16g, or --ipc host), or take fewer "
+        "workers (DATA_LOADER.NUM_WORKERS, --workers) or a lower DATA_LOADER.PREFETCH_FACTOR"
+    )
 
 
 def _ignore_deaths() -> Any:

@@ -19,6 +19,7 @@ from cmvl.data.decode import VideoInfo
 from cmvl.data.disk import walk_media
 from cmvl.data.frames import PICTURES
 from cmvl.data.lists import split_line
+from cmvl.data.loader import sharing_advice
 from cmvl.data.records import Records
 from cmvl.utils.errors import DataError, VideoError
 
@@ -168,7 +169,12 @@ def read_videos(
     loader = DataLoader(
         Videos(cfg, sources), batch_size=None, num_workers=max(workers, 0), collate_fn=_as_it_is
     )
-    yield from loader
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if advice := sharing_advice(str(error)):
+            raise DataError(advice) from error
+        raise
 
 
 def _as_it_is(item: Footage | Failure) -> Footage | Failure:
