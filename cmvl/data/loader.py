@@ -167,7 +167,7 @@ def sharing_advice(said: str) -> str:
         size = f" ({place}, {shutil.disk_usage(place).total / 2**20:.0f} MiB)"
     return (
         f"loading stopped: data workers hand over clips in shared memory{size}, and it is full. "
-        "Start the container with more (docker run --shm-size 16g, or --ipc host), or take fewer "
+        "Start the container with more (docker run --ipc host, or --shm-size 32g), or take fewer "
         "workers (DATA_LOADER.NUM_WORKERS, --workers) or a lower DATA_LOADER.PREFETCH_FACTOR"
     )
 
