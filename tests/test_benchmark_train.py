@@ -184,6 +184,11 @@ def test_a_step_makes_gradients(made):
     assert all(p.grad is not None for p in made[0].parameters())
 
 
+def test_a_step_of_several_labels(made):
+    our_step(Work("configs/CHARADES/SLOWFAST_16x8_CM.yaml", TINY[:6], 2, 2))()
+    assert made[0].head.projection.weight.grad.abs().sum() > 0
+
+
 def test_a_step_is_computed_as_the_way_says(made, monkeypatch):
     dtypes = []
     monkeypatch.setattr(torch.nn.Linear, "forward", spy(torch.nn.Linear.forward, dtypes))

@@ -21,7 +21,7 @@ from cmvl.engine import setup as engine_setup
 def test_processes_and_workers_share_the_cores(opts, torchrun, threads, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(engine_setup, "cores", lambda: 32)
-    monkeypatch.setattr(engine_setup, "_device", lambda cfg: torch.device("cpu"))
+    monkeypatch.setattr(engine_setup, "find_device", lambda cfg: torch.device("cpu"))
     if torchrun:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", torchrun)
     engine_setup.setup(load_cfg(None, [*opts.split(), "OUTPUT_DIR", str(tmp_path)]), "train")

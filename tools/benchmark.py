@@ -36,38 +36,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     subjects = parser.add_subparsers(dest="subject", required=True)
     memory = with_config(subjects, "memory", "peak memory of a step against N")
-    memory.add_argument("--clips", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N")
-    memory.add_argument("--videos", type=int, default=2, help="videos of the step")
+    memory.add_argument("--clips", type=positive, nargs="+", default=[1, 2, 4, 8], metavar="N")
+    memory.add_argument("--videos", type=positive, default=2, help="videos of the step")
     train = with_config(subjects, "train", "time and memory of a step; against pytorchvideo")
-    train.add_argument("--videos", type=int, default=2, help="videos of the step")
-    train.add_argument("--clips", type=int, default=2, metavar="N")
-    train.add_argument("--repeats", type=int, default=3, help="of every step; the least counts")
+    train.add_argument("--videos", type=positive, default=2, help="videos of the step")
+    train.add_argument("--clips", type=positive, default=2, metavar="N")
+    train.add_argument(
+        "--repeats", type=positive, default=3, help="of every step; the least counts"
+    )
     train.add_argument("--cells", nargs="+", default=USUAL, choices=CELLS)
     train.add_argument("--ways", nargs="+", default=["configured"], choices=WAYS)
     train.add_argument("--profile", action="store_true", help="show where the time goes")
     test = with_config(subjects, "test", "a video's test in all its views")
-    test.add_argument("--repeats", type=int, default=3, help="the least counts")
+    test.add_argument("--repeats", type=positive, default=3, help="the least counts")
     ava = with_config(subjects, "ava", "rolling window against direct windows; the evaluator")
-    ava.add_argument("--keyframes", type=int, default=40)
-    ava.add_argument("--detections", type=int, default=100_000, help="for the evaluator")
+    ava.add_argument("--keyframes", type=positive, default=40)
+    ava.add_argument("--detections", type=positive, default=100_000, help="for the evaluator")
     scale = with_config(subjects, "scale", "steps over several processes")
-    scale.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], metavar="P")
-    scale.add_argument("--videos", type=int, default=2, help="of each process and step")
-    scale.add_argument("--steps", type=int, default=10)
+    scale.add_argument("--processes", type=positive, nargs="+", default=[1, 2, 4], metavar="P")
+    scale.add_argument("--videos", type=positive, default=2, help="of each process and step")
+    scale.add_argument("--steps", type=positive, default=10)
     data = subjects.add_parser("data", help="CPU time of getting the clips of a video")
     data.add_argument("--videos", type=Path, default=Path("benchmark_videos"), metavar="DIR")
     data.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
     data.add_argument("--files", nargs="+", default=list(FILES), choices=FILES)
     data.add_argument("--jobs", nargs="+", default=list(JOBS), choices=JOBS)
-    data.add_argument("--frames", type=int, default=300, help="of every video")
-    data.add_argument("--seeds", type=int, default=5, help="draws of the training job")
-    data.add_argument("--repeats", type=int, default=3, help="of every draw; the least counts")
+    data.add_argument("--frames", type=positive, default=300, help="of every video")
+    data.add_argument("--seeds", type=positive, default=5, help="draws of the training job")
+    data.add_argument("--repeats", type=positive, default=3, help="of every draw; the least counts")
     data.add_argument("--opens", type=int, default=0, help="measure memory over so many opens")
     args = parser.parse_args()
     {
         "memory": show_memory, "train": show_train, "test": show_test, "ava": show_ava,
         "scale": show_scale, "data": show_data,
     }[args.subject](args)  # fmt: skip
+
+
+def positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
 def with_config(subjects, name: str, about: str) -> argparse.ArgumentParser:

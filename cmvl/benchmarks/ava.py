@@ -8,17 +8,21 @@ import torch
 
 from cmvl.config import load_cfg
 from cmvl.data.ava_files import BoxRows
+from cmvl.engine.setup import find_device
 from cmvl.evaluation.ava import frame_ap
 from cmvl.inference import detect_video
 from cmvl.model import VideoModel, build_model
 from cmvl.structures import KeyFrame, VideoBatch
 from cmvl.tasks import find_task
+from cmvl.utils.errors import ConfigError
 
 
 def window_rates(file: str, opts: Sequence[str], keyframes: int, boxes: int = 3) -> dict:
     """Key frames per second of both ways on one made-up video, and how far their scores differ."""
     cfg = load_cfg(file, opts)
-    device = torch.device("cuda" if cfg.NUM_GPUS else "cpu")
+    if cfg.TASK != "detection":
+        raise ConfigError(f"{file}: TASK is {cfg.TASK}, key frames are of TASK detection")
+    device = find_device(cfg)
     torch.manual_seed(0)
     model = build_model(cfg, find_task(cfg.TASK).head).to(device).eval()
     size, w = cfg.DATA.TEST_CROP_SIZE, cfg.VIDEO.NUM_CLIPS // 2

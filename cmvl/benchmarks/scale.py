@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 import torch
 from fvcore.common.config import CfgNode
 
+from cmvl.benchmarks.step import made_up
 from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast
 from cmvl.engine.optim import build_optimizer
-from cmvl.engine.setup import build_crew
+from cmvl.engine.setup import build_crew, find_device
 from cmvl.engine.step import build_stepper
 from cmvl.launch import launch
 from cmvl.model import build_model
@@ -40,7 +41,7 @@ def measured(
 
 
 def _run(cfg: CfgNode, videos: int, steps: int, result: Path) -> None:
-    device = torch.device("cuda" if cfg.NUM_GPUS else "cpu")
+    device = find_device(cfg)
     if device.type == "cpu":
         torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -48,10 +49,8 @@ def _run(cfg: CfgNode, videos: int, steps: int, result: Path) -> None:
     model = build_model(cfg, task.head).to(device).train()
     build_fast(cfg, model)
     step = build_stepper(cfg, model, build_optimizer(cfg, model), task.loss(cfg), device)
-    shape = (cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TRAIN_CROP_SIZE)
-    clips = torch.randint(0, 256, (videos, cfg.VIDEO.NUM_CLIPS, 3, *shape), dtype=torch.uint8)
-    labels = torch.arange(videos) % cfg.MODEL.NUM_CLASSES
-    batch = VideoBatch(clips.to(device), labels.to(device), torch.arange(videos))
+    clips, labels = made_up(cfg, videos, cfg.VIDEO.NUM_CLIPS, device)
+    batch = VideoBatch(clips, labels, torch.arange(videos))
     for i in range(WARM_UP + steps):
         if i == WARM_UP:
             _finished(device)

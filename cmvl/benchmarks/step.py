@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast, lays_channels_last
 from cmvl.engine.precision import Precision, allow_tf32, build_precision
+from cmvl.engine.setup import find_device
 from cmvl.model import build_model
 from cmvl.tasks import find_task
 from cmvl.utils.environment import peak_memory
+from cmvl.utils.errors import ConfigError
 
 Step = Callable[[], None]
 MEAN, STD = 0.45, 0.225
@@ -50,16 +52,28 @@ class Work:
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cuda" if self.cfg().NUM_GPUS else "cpu")
+        return find_device(self.cfg())
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Clips uint8 (videos, clips, 3, T, H, W) and labels (videos,)."""
-        cfg = self.cfg()
-        side = cfg.DATA.TRAIN_CROP_SIZE
-        shape = (self.videos, self.clips, 3, cfg.DATA.NUM_FRAMES, side, side)
-        torch.manual_seed(0)
-        clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
-        return clips, torch.zeros(self.videos, dtype=torch.int64, device=self.device)
+        """Clips uint8 (videos, clips, 3, T, H, W) and labels."""
+        return made_up(self.cfg(), self.videos, self.clips, self.device)
+
+
+def made_up(cfg: CfgNode, videos: int, clips: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Clips uint8 (videos, clips, 3, T, H, W), and labels as the task has them: of class 0."""
+    refuse_boxes(cfg)
+    side = cfg.DATA.TRAIN_CROP_SIZE
+    shape = (videos, clips, 3, cfg.DATA.NUM_FRAMES, side, side)
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    labels = torch.zeros(videos, dtype=torch.int64, device=device)
+    several = cfg.TASK == "multi_label"
+    return pixels, F.one_hot(labels, cfg.MODEL.NUM_CLASSES).float() if several else labels
+
+
+def refuse_boxes(cfg: CfgNode) -> None:
+    if cfg.TASK == "detection":
+        raise ConfigError("TASK detection takes boxes: `tools/benchmark.py ava` times its nets")
 
 
 def our_step(work: Work, changes: Sequence[str] = ()) -> Step:
@@ -90,7 +104,7 @@ def peers_step(work: Work, changes: Sequence[str] = ()) -> Step:
         model.compile()
     clips, labels = work.batch()
     flat = ((clips.flatten(0, 1).float() / 255) - MEAN) / STD
-    labels = labels.repeat_interleave(work.clips)
+    labels = labels.repeat_interleave(work.clips, dim=0)
     frames: Tensor | list[Tensor] = flat
     if cfg.MODEL.BACKBONE == "SlowFast":
         frames = [flat[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(), flat]

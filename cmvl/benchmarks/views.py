@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 import torch
 from fvcore.common.config import CfgNode
 
-from cmvl.benchmarks.step import cost_of
+from cmvl.benchmarks.step import cost_of, refuse_boxes
 from cmvl.benchmarks.train import BARE, MEMORY, OURS
 from cmvl.config import load_cfg
 from cmvl.engine.fast import build_fast
 from cmvl.engine.precision import build_precision
+from cmvl.engine.setup import find_device
 from cmvl.inference import classify_video
 from cmvl.model import build_model
 from cmvl.tasks import find_task
@@ -21,7 +22,8 @@ def view_seconds(file: str, opts: Sequence[str], repeats: int) -> dict[str, floa
     Every view passes the backbone once in both; what the memory adds is its own arithmetic.
     """
     cfgs = {name: load_cfg(file, [*opts, *OURS[name]]) for name in (BARE, MEMORY)}
-    device = torch.device("cuda" if cfgs[BARE].NUM_GPUS else "cpu")
+    refuse_boxes(cfgs[BARE])
+    device = find_device(cfgs[BARE])
     tests = {name: _test(cfg, device) for name, cfg in cfgs.items()}
     least = dict.fromkeys(tests, float("inf"))
     for _ in range(repeats):

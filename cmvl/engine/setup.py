@@ -50,7 +50,7 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
     if output_dir.exists() and not output_dir.is_dir():
         raise ConfigError(f"OUTPUT_DIR {output_dir} is a file: name a folder, or a new one")
     setup_logging(output_dir)
-    device = _device(cfg)
+    device = find_device(cfg)
     _share_cores(cfg)
     random.seed(cfg.RNG_SEED)
     np.random.seed(cfg.RNG_SEED)
@@ -105,7 +105,8 @@ def setup_own_numbers(cfg: CfgNode) -> None:
         torch.manual_seed(cfg.RNG_SEED + rank())
 
 
-def _device(cfg: CfgNode) -> torch.device:
+def find_device(cfg: CfgNode) -> torch.device:
+    """The CPU, or this process's GPU. Raises ConfigError where there is none."""
     if cfg.NUM_GPUS == 0:
         return torch.device("cpu")
     if not torch.cuda.is_available():
