@@ -31,13 +31,6 @@ def test_what_cannot_be_measured_is_told(words, why, monkeypatch):
     assert end.value.code.startswith("error: ") and why in end.value.code
 
 
-def test_no_videos_are_refused(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", f"tool train --cfg {K400} --videos 0".split())
-    with pytest.raises(SystemExit):
-        runpy.run_path(str(ROOT / "tools/benchmark.py"), run_name="__main__")
-    assert "--videos: invalid positive value: '0'" in capsys.readouterr().err
-
-
 def test_tool(monkeypatch, capsys):
     small = "NUM_GPUS 0 RESNET.WIDTH_PER_GROUP 8 DATA.TEST_CROP_SIZE 32 TEST.NUM_ENSEMBLE_VIEWS 2"
     words = f"tool test --cfg configs/K400/SLOW_8x8_CM.yaml --repeats 1 --opts {small}".split()

@@ -126,3 +126,20 @@ def test_prepared_lists_leave_out_what_cannot_be_read(desk, tool):
     assert "text.mp4: unreadable: cannot be decoded to its end (Invalid data found" in told.out
     lines = (desk / "lists/train.csv").read_text(encoding="utf-8").splitlines()
     assert sorted(Path(line.rpartition(" ")[0]).name for line in lines) == sorted(USABLE)
+
+
+@pytest.mark.parametrize(
+    ("tool", "words", "told"),
+    [
+        ("benchmark", "train --cfg any.yaml --videos", "--videos"),
+        ("slurm", "--cfg any.yaml --nodes", "--nodes"),
+        ("make_demo_data", "--out nowhere --train", "--train"),
+        ("demo", "--out nowhere --test", "--test"),
+        ("scaling", "--cfg any.yaml --machines", "--machines"),
+    ],
+)
+def test_none_of_what_is_counted_is_refused(tool, words, told, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [tool, *words.split(), "0"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / f"tools/{tool}.py"), run_name="__main__")
+    assert f"{told}: invalid positive value: '0'" in capsys.readouterr().err

@@ -29,6 +29,7 @@ from cmvl.benchmarks.train import (
 )
 from cmvl.benchmarks.views import view_seconds
 from cmvl.report.flops import count
+from cmvl.utils.arguments import positive
 from cmvl.utils.errors import run_tool
 
 
@@ -70,12 +71,6 @@ def main() -> None:
         "memory": show_memory, "train": show_train, "test": show_test, "ava": show_ava,
         "scale": show_scale, "data": show_data,
     }[args.subject](args)  # fmt: skip
-
-
-def positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
 
 
 def with_config(subjects, name: str, about: str) -> argparse.ArgumentParser:

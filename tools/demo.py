@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from cmvl.report.demo import run_demo, write_results
+from cmvl.utils.arguments import positive
 from cmvl.utils.errors import run_tool
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "demo"
@@ -18,7 +19,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one comparison for each")
     parser.add_argument("--opts", nargs="*", default=[], help="config overrides, KEY VALUE pairs")
     for split, number in (("train", 320), ("val", 40), ("test", 160)):
-        parser.add_argument(f"--{split}", type=int, default=number, help=f"{split} videos")
+        parser.add_argument(f"--{split}", type=positive, default=number, help=f"{split} videos")
     args = parser.parse_args()
     videos = {"train": args.train, "val": args.val, "test": args.test}
     results = run_demo(args.out, CONFIGS, args.seeds, args.opts, **videos)

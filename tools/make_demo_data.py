@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from cmvl.data.demo import PRESETS, write_demo, write_films
+from cmvl.utils.arguments import positive
 from cmvl.utils.errors import run_tool
 
 
@@ -17,11 +18,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo/data"), help="folder to write to")
     parser.add_argument("--preset", default="relation", choices=PRESETS, help="which sets")
     parser.add_argument("--ava", type=Path, metavar="DIR", help="write films in AVA's format there")
-    parser.add_argument("--train", type=int, help="videos to train on (320; films: 16)")
-    parser.add_argument("--val", type=int, help="videos to validate on (40; films: 6)")
-    parser.add_argument("--test", type=int, help="videos to test on (160; films: those of val)")
+    parser.add_argument("--train", type=positive, help="videos to train on (320; films: 16)")
+    parser.add_argument("--val", type=positive, help="videos to validate on (40; films: 6)")
+    parser.add_argument(
+        "--test", type=positive, help="videos to test on (160; films: those of val)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed, other videos")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--workers", type=positive, default=2, help="processes")
     args = parser.parse_args()
     given = ("train", "val", "test", "seed", "workers")
     options = {name: vars(args)[name] for name in given if vars(args)[name] is not None}

@@ -14,6 +14,7 @@ from cmvl.report.machine import Machine, option
 from cmvl.report.marks import fill_file
 from cmvl.report.scaling import MACHINES, Scaling, data_table, memory_table, traffic_table
 from cmvl.report.traffic import measure
+from cmvl.utils.arguments import positive
 from cmvl.utils.errors import run_tool
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--cfg", nargs="+", default=[], metavar="FILE", help="print their tables")
     parser.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     parser.add_argument(
-        "--machines", type=int, nargs="+", default=list(MACHINES), help="of 8 GPUs, with --cfg"
+        "--machines", type=positive, nargs="+", default=list(MACHINES), help="of 8 GPUs, with --cfg"
     )
     assumptions = parser.add_argument_group("assumptions")
     for one in fields(Machine):

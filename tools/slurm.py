@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cmvl.config import batch_plan, check_training, load_cfg
 from cmvl.launch.signals import STOPPED
+from cmvl.utils.arguments import positive
 from cmvl.utils.errors import ConfigError, LaunchError, run_tool
 
 NOTICE = 300  # seconds before its time is over in which a run saves
@@ -56,9 +57,9 @@ class Training:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cfg", required=True, metavar="FILE", help="config file")
-    parser.add_argument("--nodes", type=int, default=1, help="machines")
+    parser.add_argument("--nodes", type=positive, default=1, help="machines")
     parser.add_argument("--gpus", type=int, default=8, help="of each machine; 0: on its CPU")
-    parser.add_argument("--cpus", type=int, default=12, help="cores for each GPU")
+    parser.add_argument("--cpus", type=positive, default=12, help="cores for each GPU")
     parser.add_argument("--hours", type=float, default=24.0, help="until it is queued again")
     parser.add_argument("--requeues", type=int, default=100, help="how often it is")
     parser.add_argument("--name", default="cmvl", help="of the job")
