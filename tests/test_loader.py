@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.loader import VideoLoader, holding
+from cmvl.data.loader import VideoLoader, holding, sharing_advice
 from cmvl.data.records import MultiLabelRecords, Records
 from cmvl.data.transforms import EvalTransform
 from cmvl.structures import collate
@@ -73,6 +73,10 @@ def fail_at_video_2(self, index, how):
         if how == "killed":
             os.kill(os.getpid(), signal.SIGBUS)
         raise RuntimeError(FULL)
+
+
+def test_too_many_open_files_are_no_lack_of_memory():
+    assert not sharing_advice("unable to open shared memory object: Too many open files (24)")
 
 
 @pytest.mark.parametrize("how", ["told", "killed"])

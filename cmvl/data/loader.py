@@ -160,7 +160,8 @@ def watched(*loaders: VideoLoader) -> Iterator[None]:
 
 def sharing_advice(said: str) -> str:
     """The mend, if workers found no shared memory left, as their last words tell; else ""."""
-    if "shared memory" not in said and f"exit code {-signal.SIGBUS}" not in said:
+    signs = ("allocate shared memory", "out of shared memory", f"exit code {-signal.SIGBUS}")
+    if not any(sign in said for sign in signs):
         return ""
     place, size = Path("/dev/shm"), ""
     if place.is_dir():
