@@ -4,13 +4,13 @@ python tools/check_data.py --cfg configs/K400/SLOW_8x8_CM.yaml --opts DATA.PATH_
 """
 
 import argparse
-import os
 import sys
 
 from cmvl.config import load_cfg
 from cmvl.data import build_dataset
 from cmvl.data.check import check
 from cmvl.data.check_ava import build_ava_report
+from cmvl.utils.cores import cores
 from cmvl.utils.errors import run_tool
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--cfg", required=True, metavar="FILE", help="config file")
     parser.add_argument("--splits", nargs="+", default=["train", "val", "test"], metavar="SPLIT")
     parser.add_argument("--sample", type=int, default=0, help="videos drawn; 0: all of them")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes")
     parser.add_argument("--out", default="", metavar="DIR", help="write cleaned lists here")
     parser.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same")

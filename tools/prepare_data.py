@@ -8,12 +8,12 @@ python tools/prepare_data.py ava --videos FILMS --out FRAMES
 """
 
 import argparse
-import os
 
 from cmvl.data import prepare_sets as sets
 from cmvl.data.prepare import prepare, write_list
 from cmvl.data.prepare_ava import Cut, prepare_ava
 from cmvl.data.reencode import Encoding
+from cmvl.utils.cores import cores
 from cmvl.utils.errors import run_tool
 
 
@@ -26,7 +26,7 @@ def parse() -> argparse.Namespace:
     common.add_argument("--fps", type=int, default=0, help="of these; 0: as they are")
     common.add_argument("--gop", type=int, default=32, help="frames from key frame to key frame")
     common.add_argument("--crf", type=int, default=23, help="H.264 quality; lower is better")
-    common.add_argument("--workers", type=int, default=os.cpu_count(), help="encoding processes")
+    common.add_argument("--workers", type=int, default=cores(), help="encoding processes")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     data_sets = parser.add_subparsers(dest="set", required=True)
     kinetics = data_sets.add_parser("kinetics", parents=[common], help="400, 600 or 700")
@@ -46,7 +46,7 @@ def parse() -> argparse.Namespace:
     ava.add_argument("--seconds", type=float, default=Cut.seconds, help="length of the cut")
     ava.add_argument("--fps", type=int, default=Cut.fps, help="frames a second")
     ava.add_argument("--quality", type=int, default=Cut.quality, help="of the JPEGs, up to 100")
-    ava.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    ava.add_argument("--workers", type=int, default=cores(), help="processes")
     return parser.parse_args()
 
 

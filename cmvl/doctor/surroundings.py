@@ -10,7 +10,8 @@ import av
 import torch
 
 from cmvl.doctor.findings import MISSING, OK, Finding
-from cmvl.utils.environment import cores, installed
+from cmvl.utils.cores import cores
+from cmvl.utils.environment import installed
 
 
 def machine() -> Iterator[Finding]:

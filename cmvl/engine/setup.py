@@ -15,8 +15,9 @@ from cmvl.config import dump_cfg
 from cmvl.config.compare import check_alike, check_resume, compare_start
 from cmvl.engine.precision import allow_tf32
 from cmvl.launch import Crew
+from cmvl.utils.cores import cores
 from cmvl.utils.distributed import broadcast, is_main, rank, who_am_i, world_size
-from cmvl.utils.environment import command_line, cores, device_name, versions
+from cmvl.utils.environment import command_line, device_name, versions
 from cmvl.utils.errors import ConfigError
 from cmvl.utils.logging import logger, setup_logging
 from cmvl.utils.runlog import write_start

@@ -1,6 +1,5 @@
 """What a run or a machine consists of: versions, devices, the command that was given."""
 
-import os
 import platform
 import re
 import shlex
@@ -53,12 +52,6 @@ def _relative(path: str) -> str:
         return str(Path(path).resolve().relative_to(Path.cwd()))
     except ValueError:
         return path
-
-
-def cores() -> int:
-    """That this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def peak_memory(device: "torch.device") -> float:
