@@ -151,9 +151,11 @@ def test_each_process_takes_a_gpu(monkeypatch, local, found, shown, own):
     taken.assert_called_once_with(own)
 
 
-@pytest.mark.parametrize(("local", "found"), [(0, 0), (2, 2)])
+@pytest.mark.parametrize(("local", "found"), [(0, 0), (2, 2), (1, 1)])
 def test_a_process_without_a_gpu_is_told(monkeypatch, local, found):
-    """Before it waits for the others."""
+    """Before it waits for the others; two of torchrun's would have the same one."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
     told = rf"process {local + 1} of its machine .* sees {found}: .*NUM_GPUS 0"
     with pytest.raises(LaunchError, match=told):

@@ -93,9 +93,12 @@ def seated(seat: Seat, gpu: bool, timeout: float, meeting: float) -> Iterator[No
 
 
 def _own_gpu(seat: Seat) -> int:
-    """The GPU of the process's number; the only one, if its starter shows it no other."""
-    found = torch.cuda.device_count()
-    if found == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:
+    """The GPU of the process's number; the only one, if its starter shows it no other.
+
+    Those of torchrun all see the same.
+    """
+    found, torchrun = torch.cuda.device_count(), "TORCHELASTIC_RUN_ID" in os.environ
+    if found == 1 and "CUDA_VISIBLE_DEVICES" in os.environ and not torchrun:
         return 0
     if seat.local < found:
         return seat.local
