@@ -215,13 +215,18 @@ def test_seats_of_torchrun():
     assert not seat_in(first | {"TORCHELASTIC_USE_AGENT_STORE": "True"}).hosts_store
 
 
-def test_one_process_for_several_gpus_is_told():
+def test_one_process_for_several_gpus_is_told(monkeypatch):
     """Kubernetes gives RANK to pods; a starter of a process for each GPU says LOCAL_RANK."""
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     pod = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "7"}
     assert seat_in(pod).local == seat_in(pod, 1).local == 0
     with pytest.raises(LaunchError, match="rank 1 of 2, one process, .* asks for 8 here.*node 8"):
         seat_in(pod, 8)
     assert seat_in(pod | {"LOCAL_RANK": "1"}, 8).local == 1
+    for name, value in pod.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LaunchError, match="asks for 8 here"):
+        launch(crew_jobs.fail, [""], Crew(8, gpu=False, meeting=1))
 
 
 def test_processes_end_with_their_launcher(tmp_path):

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmvl.config import load_cfg
 from cmvl.data.dataset import VideoDataset
 from cmvl.data.loader import VideoLoader, holding, sharing_advice
 from cmvl.data.records import MultiLabelRecords, Records
 from cmvl.data.transforms import EvalTransform
+from cmvl.report.videos import Source, Videos, read_videos
 from cmvl.structures import collate
 from cmvl.utils.errors import DataError
 
@@ -88,6 +90,13 @@ def test_a_container_short_of_shared_memory_is_told(data, monkeypatch, how):
     with pytest.raises(DataError, match="in shared memory.*--shm-size") as error:
         list(loader)
     assert ".mp4" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_predictions_are_told_too(monkeypatch):
+    monkeypatch.setattr(Videos, "__getitem__", lambda self, i: fail_at_video_2(self, 2, "told"))
+    cfg = load_cfg(None, ["DATA.PATH_TO_DATA_DIR", "."])
+    with pytest.raises(DataError, match="in shared memory.*--workers"):
+        list(read_videos(cfg, [Source("a.mp4"), Source("b.mp4")], workers=1))
 
 
 TWICE = """
