@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -272,6 +273,19 @@ def test_a_crash_of_a_process_is_named(monkeypatch):
     assert results == {0: 0, 1: 2, 2: 4, 4: 8, 5: 10}
     monkeypatch.setattr(parallel, "_pool", None)
     assert dict(for_each(double_or_die, [1], workers=0, what="doubling")) == {0: 2}
+
+
+def fail_or_note(path):
+    if path.name == "0":
+        raise ValueError("the disk is full")
+    time.sleep(0.01)
+    path.touch()
+
+
+def test_where_one_raises_the_others_are_not_waited_for(tmp_path):
+    with pytest.raises(ValueError, match="the disk is full"):
+        list(for_each(fail_or_note, [tmp_path / str(i) for i in range(500)], 1, "noting"))
+    assert len(os.listdir(tmp_path)) < 400
 
 
 def test_tools_for_ava(tmp_path):

@@ -6,6 +6,8 @@ import av
 import cv2
 import numpy as np
 
+from cmvl.utils.files import whole
+
 
 def write_sample(
     path: Path,
@@ -20,14 +22,12 @@ def write_sample(
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with av.open(str(part), "w", format="mp4") as container:
+    with whole(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "23"} | (options or {}))
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         for picture in scene(height, width, frames, seed):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
-    part.rename(path)
     return path
 
 

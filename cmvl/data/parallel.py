@@ -48,6 +48,8 @@ def _all_at_once(function, items, workers) -> Iterator[tuple[int, Any]]:
                 yield places[future], future.result()
         except BrokenProcessPool:
             return
+        finally:
+            pool.shutdown(cancel_futures=True)  # where one raises, the others are not waited for
 
 
 def _one_by_one(function, items, places) -> Iterator[tuple[int, Any]]:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import av
 import cv2
@@ -17,7 +18,8 @@ import numpy as np
 from cmvl.data.container import BROKEN, open_media
 from cmvl.data.disk import find_media
 from cmvl.data.parallel import Crash, for_each
-from cmvl.utils.errors import DataError, VideoError
+from cmvl.utils.errors import DataError, UserError, VideoError
+from cmvl.utils.files import writing
 
 
 @dataclass(frozen=True)
@@ -68,25 +70,35 @@ def prepare_ava(videos: str, out: str, cut: Cut, workers: int) -> str:
 def cut_frames(source: str, name: str, target: str, cut: Cut) -> int:
     """Write the frames of `source` into the folder `target`, which appears when it is complete.
 
-    Returns their number. Raises VideoError.
+    Returns their number. Raises VideoError, and UserError where the disk takes no more.
     """
     if os.path.isdir(target):
         return len(os.listdir(target))
     part = f"{target}.part"
     shutil.rmtree(part, ignore_errors=True)
     os.makedirs(part)
-    count = 0
     try:
-        for picture, times in _resampled(source, cut):
-            data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, cut.quality])[1]
-            for _ in range(times):
-                count += 1
-                data.tofile(os.path.join(part, f"{name}_{count:06d}.jpg"))
+        with writing(target):
+            count = _write_pictures(source, os.path.join(part, name), cut)
+        if not count:
+            raise VideoError(f"{source}: expected frames from second {cut.start:g} on, found none")
+        os.rename(part, target)
     except BROKEN as error:
+        if isinstance(error, UserError):
+            raise
         raise VideoError(f"{source}: cannot be decoded to its end ({error})") from error
-    if not count:
-        raise VideoError(f"{source}: expected frames from second {cut.start:g} on, found none")
-    os.rename(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return count
+
+
+def _write_pictures(source: str, prefix: str, cut: Cut) -> int:
+    count = 0
+    for picture, times in _resampled(source, cut):
+        data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, cut.quality])[1].tobytes()
+        for _ in range(times):
+            count += 1
+            Path(f"{prefix}_{count:06d}.jpg").write_bytes(data)
     return count
 
 
@@ -122,5 +134,5 @@ def _cut_one(job: tuple[str, str, str], cut: Cut) -> int | str:
     name, source, target = job
     try:
         return cut_frames(source, name, target, cut)
-    except (VideoError, *BROKEN) as error:
+    except VideoError as error:
         return str(error)

@@ -5,15 +5,16 @@ those not asked for are skipped) decodes at some 60% of the cost of the same pic
 commonly encoded. PyAV brings the encoder; no ffmpeg binary is needed.
 """
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.filter import Graph
 
 from cmvl.data.container import BROKEN, open_media
-from cmvl.utils.errors import VideoError
+from cmvl.utils.errors import UserError, VideoError
+from cmvl.utils.files import whole
 
 COLOUR = ("colorspace", "color_range", "color_primaries", "color_trc")
 TURNS = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}
@@ -44,25 +45,22 @@ class Encoding:
 def reencode(source: str, target: str, encoding: Encoding) -> None:
     """Write the video of `source` (no sound) as the mp4 file `target`, upright.
 
-    `target` appears only when it is complete; one that exists is left as it is. Raises VideoError.
+    `target` appears only when it is complete; one that exists is left as it is. Raises VideoError,
+    and UserError where the disk takes no more.
     """
-    if os.path.exists(target):
+    path = Path(target)
+    if path.exists():
         return
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    part = f"{target}.{os.getpid()}.part"
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        frames = _write(source, part, encoding)
-        if not frames:
-            raise VideoError(f"{source}: expected frames, found none")
-        os.replace(part, target)
+        with whole(path) as part:
+            if not _write(source, str(part), encoding):
+                raise VideoError(f"{source}: expected frames, found none")
     except BROKEN as error:
-        if isinstance(error, VideoError):
+        if isinstance(error, UserError):
             raise
         reason = getattr(error, "strerror", None) or error
         raise VideoError(f"{source}: cannot be decoded to its end ({reason})") from error
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
 
 
 def _write(source: str, part: str, encoding: Encoding) -> int:

@@ -32,6 +32,7 @@ from cmvl.utils.distributed import (
     share_buffers,
     world_size,
 )
+from cmvl.utils.files import whole
 from cmvl.utils.logging import logger
 from cmvl.utils.progress import progress
 
@@ -88,15 +89,15 @@ def _load(model: VideoModel, path: Path, cfg: CfgNode) -> None:
 def _write_results(folder: Path, summary: dict, evaluator: Evaluator, listing: Listing) -> None:
     """The summary last and at once: where there is one, all the rest is there and of this test."""
     folder.mkdir(exist_ok=True)
-    path, temporary = folder / "summary.json", folder / "summary.tmp"
+    path = folder / "summary.json"
     path.unlink(missing_ok=True)
     if positions := summary["by_position"]:
         curve, what = {folder.resolve().parent.name: [positions]}, next(iter(summary["metrics"]))
         plot_positions(curve, f"clip {what} (%)").savefig(folder / "by_position.png")
     if remarks := evaluator.save(folder, listing):
         logger.info(remarks)
-    temporary.write_text(simplejson.dumps(summary, indent=2) + "\n")
-    temporary.replace(path)
+    with whole(path) as part:
+        part.write_text(simplejson.dumps(summary, indent=2) + "\n")
 
 
 def evaluate(

@@ -20,6 +20,7 @@ from cmvl.report.timeline import Slide
 from cmvl.report.trained import Trained
 from cmvl.report.videos import Failure, Footage, Places, Source, read_videos
 from cmvl.utils.errors import UserError, VideoError
+from cmvl.utils.files import whole
 
 KINDS = ("clip", "memory", "video")
 HEAD = "head.npz"
@@ -150,9 +151,8 @@ def write_head(trained: Trained, path: Path) -> None:
 def _save(result: Features, trained: Trained, path: Path) -> None:
     """Whole or not at all."""
     source, info = result.source, result.info
-    part = path.with_name(path.name + ".part")
     name = trained.class_names[source.label] if 0 <= source.label < len(trained.class_names) else ""
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         np.savez(
             file,
             features=result.values,
@@ -163,4 +163,3 @@ def _save(result: Features, trained: Trained, path: Path) -> None:
             frames=info.frames,
             fps=info.fps,
         )
-    part.replace(path)

@@ -11,6 +11,8 @@ from matplotlib import get_data_path
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cmvl.utils.files import whole
+
 Picture = NDArray[np.uint8]  # (height, width, 3), RGB
 BACK, INK, SOFT, LINE = (23, 26, 31), (238, 241, 245), (150, 158, 170), (58, 64, 74)
 COLOURS = (  # RGB, told apart by most eyes
@@ -24,21 +26,16 @@ QUALITY = {"crf": "18", "preset": "veryfast"}  # of x264
 def write_film(path: Path, frames: Iterable[Picture], fps: float) -> None:
     """H.264 at the frames' own rate, whole or not at all; an odd row or column is left out."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with av.open(str(part), "w", format="mp4") as writer:
-            rate = Fraction(fps).limit_denominator(1001)
-            stream = writer.add_stream("libx264", rate=rate, options=QUALITY)
-            stream.pix_fmt = "yuv420p"
-            for i, picture in enumerate(frames):
-                if i == 0:
-                    stream.height, stream.width = (side // 2 * 2 for side in picture.shape[:2])
-                picture = np.ascontiguousarray(picture[: stream.height, : stream.width])
-                writer.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            writer.mux(stream.encode(None))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, av.open(str(part), "w", format="mp4") as writer:
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = writer.add_stream("libx264", rate=rate, options=QUALITY)
+        stream.pix_fmt = "yuv420p"
+        for i, picture in enumerate(frames):
+            if i == 0:
+                stream.height, stream.width = (side // 2 * 2 for side in picture.shape[:2])
+            picture = np.ascontiguousarray(picture[: stream.height, : stream.width])
+            writer.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        writer.mux(stream.encode(None))
 
 
 @lru_cache

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cmvl.data.demo.plan import CLASSES, SPLITS, Plan, plan_video
 from cmvl.data.demo.scene import FPS, HEIGHT, WIDTH, render
+from cmvl.utils.files import whole
 
 Job = tuple[str, str, int, int]  # task, split, number, seed
 
@@ -92,8 +93,7 @@ def encode(
     size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> None:
     """One file, whole or not at all."""
-    part = path.with_suffix(".part")
-    with av.open(str(part), "w", format="mp4") as container:
+    with whole(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps)
         (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
         stream.thread_count = 1
@@ -105,7 +105,6 @@ def encode(
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p")))
         container.mux(stream.encode(None))
-    part.replace(path)
 
 
 def _jobs(tasks: tuple[str, ...], counts: dict[str, int], seed: int) -> Iterator[Job]:
