@@ -24,6 +24,7 @@ from cmvl.data.rules import RULES
 from cmvl.data.transforms import Transform, View
 from cmvl.structures import VideoItem
 from cmvl.utils.errors import DataError, VideoError
+from cmvl.utils.logging import printable
 
 
 class VideoDataset(Dataset):
@@ -85,7 +86,7 @@ class VideoDataset(Dataset):
     @property
     def class_names(self) -> list[str]:
         """Of class 0, 1 ...; empty if unknown, and "" for a class that is not evaluated."""
-        return list(self.records.class_names)
+        return [printable(name) for name in self.records.class_names]
 
     def __getitem__(self, key: int | tuple[int, int]) -> VideoItem:
         epoch, index = key if isinstance(key, tuple) else (0, key)

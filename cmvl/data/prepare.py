@@ -93,7 +93,8 @@ def prepare(
         result.counts[split] = (len(listed), len(entries))
         write(os.path.join(out, f"{split}.csv"), listed)
     _write_classes(os.path.join(out, CLASSES), classes)
-    with open(os.path.join(out, "left_out.csv"), "w", encoding="utf-8") as file:
+    left_out = os.path.join(out, "left_out.csv")
+    with open(left_out, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.writelines(f"{e.where};{e.name};{e.trouble}\n" for e in result.left_out)
     return result
 
@@ -139,5 +140,6 @@ def _run(task: Callable, paths: list[str], workers: int, encoding: bool) -> dict
 
 
 def _write_classes(path: str, classes: dict[str, int]) -> None:
-    with open(path, "w", encoding="utf-8") as file:
+    # Bytes of a folder's name that are no UTF-8 become escapes, which JSON has too.
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(simplejson.dumps(classes, indent=0, ensure_ascii=False) + "\n")

@@ -13,6 +13,7 @@ from torch import Tensor
 from cmvl.data.dataset import VideoDataset
 from cmvl.model import VideoModel
 from cmvl.utils.distributed import is_main
+from cmvl.utils.logging import printable
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -60,7 +61,7 @@ class Board:
         with self._open() as writer:
             for index in np.unique(np.linspace(0, len(data) - 1, self.videos).astype(int)):
                 item = data[0, int(index)]
-                name = Path(data.records.path(item.index)).name
+                name = printable(Path(data.records.path(item.index)).name)
                 writer.add_image(f"clips/{name}", picture(item.clips), 0)
 
     def results(self, folder: Path, metrics: Mapping[str, float]) -> None:

@@ -19,7 +19,7 @@ from cmvl.utils.cores import cores
 from cmvl.utils.distributed import broadcast, is_main, rank, who_am_i, world_size
 from cmvl.utils.environment import command_line, device_name, versions
 from cmvl.utils.errors import ConfigError
-from cmvl.utils.logging import logger, setup_logging
+from cmvl.utils.logging import logger, printable, setup_logging
 from cmvl.utils.runlog import write_start
 
 
@@ -50,6 +50,10 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
     output_dir = Path(cfg.OUTPUT_DIR)
     if output_dir.exists() and not output_dir.is_dir():
         raise ConfigError(f"OUTPUT_DIR {output_dir} is a file: name a folder, or a new one")
+    if (shown := printable(cfg.OUTPUT_DIR)) != cfg.OUTPUT_DIR:
+        raise ConfigError(
+            f"OUTPUT_DIR {shown}: a name in UTF-8 is needed here, for TensorBoard and figures"
+        )
     setup_logging(output_dir)
     device = find_device(cfg)
     _share_cores(cfg)

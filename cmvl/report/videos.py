@@ -183,8 +183,6 @@ def _as_it_is(item: Footage | Failure) -> Footage | Failure:
 
 def tell(results: Iterable[str | Failure], total: int) -> None:
     """Print what comes; failures on the error stream, and at the end as the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no UTF-8
     failures = 0
     for result in results:
         if isinstance(result, Failure):

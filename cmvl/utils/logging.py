@@ -19,6 +19,18 @@ class _Console(logging.StreamHandler):
             super().emit(record)
 
 
+class _Lines(logging.Formatter):
+    """A path in them may hold any bytes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def printable(name: str) -> str:
+    """The name of a file or folder as any writer takes it: what is no UTF-8 becomes escapes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def setup_logging(output_dir: Path) -> None:
     """Send the main process's "cmvl" logger to the console and to stdout.log.
 
@@ -29,8 +41,9 @@ def setup_logging(output_dir: Path) -> None:
         handler.close()
     handlers: list[logging.Handler] = [logging.NullHandler()]
     if is_main():
-        handlers = [_Console(sys.stdout), logging.FileHandler(output_dir / "stdout.log")]
+        file = logging.FileHandler(output_dir / "stdout.log", encoding="utf-8")
+        handlers = [_Console(sys.stdout), file]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%m/%d %H:%M:%S"))
+        handler.setFormatter(_Lines("[%(asctime)s] %(message)s", "%m/%d %H:%M:%S"))
     logger.handlers, logger.propagate = handlers, False
     logger.setLevel(logging.INFO if is_main() else logging.ERROR)
