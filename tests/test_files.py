@@ -8,11 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from trained_nets import TINY
 
+from cmvl.config import load_cfg
 from cmvl.data.prepare_ava import Cut, prepare_ava
+from cmvl.model import build_model
+from cmvl.report.export import clip_part, export
 from cmvl.report.film import write_film
-from cmvl.utils.errors import UserError
-from cmvl.utils.files import whole, writing
+from cmvl.tasks import find_task
+from cmvl.utils.errors import UserError, run_tool
+from cmvl.utils.files import whole, write_text, writing
 
 from video_files import pictures, write_video
 
@@ -41,6 +46,27 @@ def test_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "new" and os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_link_is_written_through(tmp_path):
+    """As /dev/stdout is one."""
+    path, link = tmp_path / "a.txt", tmp_path / "link"
+    link.symlink_to(path)
+    write_text(link, "é")
+    assert link.is_symlink() and path.read_text(encoding="utf-8") == "é"
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "said")
+    assert os.read(reader, 9) == b"said" and os.listdir(tmp_path) == ["pipe"]
+    os.close(reader)
+
+
+def test_a_text_makes_its_folder(tmp_path):
+    write_text(tmp_path / "new/a.txt", "caf\udce9", errors="replace")
+    assert (tmp_path / "new/a.txt").read_text() == "caf?"
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_disk_that_takes_no_more_is_told(code):
     why = os.strerror(code)
@@ -59,6 +85,25 @@ def test_a_film(tmp_path, small_files):
     with pytest.raises(UserError, match="b.mp4: cannot be written"):
         write_film(tmp_path / "b.mp4", pictures(90, 240, 320), 30)
     assert os.listdir(tmp_path) == []
+
+
+def test_an_exported_net(tmp_path, small_files):
+    cfg = load_cfg(None, TINY)
+    part = clip_part(build_model(cfg, find_task(cfg.TASK).head).eval(), 2, 32)
+    with pytest.raises(UserError, match="net.pt2: cannot be written .File too large.: make room"):
+        export(part, tmp_path / "net.pt2", "pt2", {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_tool_tells_of_it_even_where_no_file_is_named():
+    def fail(code):
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(SystemExit) as end:
+        run_tool(lambda: fail(errno.ENOSPC))
+    assert end.value.code == "error: a file could not be written: No space left on device"
+    with pytest.raises(OSError, match="Input/output error"):
+        run_tool(lambda: fail(errno.EIO))
 
 
 def test_no_video_is_called_broken_for_a_full_disk(tmp_path, request):

@@ -9,6 +9,7 @@ from pathlib import Path
 from cmvl.report.run_page import report
 from cmvl.report.runs import read_runs
 from cmvl.utils.errors import run_tool
+from cmvl.utils.files import write_text
 
 
 def main() -> None:
@@ -21,8 +22,7 @@ def main() -> None:
     baseline = [args.baseline] if args.baseline else []
     runs = read_runs([*baseline, *args.runs], args.names)
     page = report(runs[len(baseline) :], runs[0] if baseline else None)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(page, encoding="utf-8", errors="backslashreplace")
+    write_text(args.out, page, errors="backslashreplace")
     print(args.out)
 
 

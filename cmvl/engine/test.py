@@ -32,7 +32,7 @@ from cmvl.utils.distributed import (
     share_buffers,
     world_size,
 )
-from cmvl.utils.files import whole
+from cmvl.utils.files import write_text
 from cmvl.utils.logging import logger
 from cmvl.utils.progress import progress
 
@@ -96,8 +96,7 @@ def _write_results(folder: Path, summary: dict, evaluator: Evaluator, listing: L
         plot_positions(curve, f"clip {what} (%)").savefig(folder / "by_position.png")
     if remarks := evaluator.save(folder, listing):
         logger.info(remarks)
-    with whole(path) as part:
-        part.write_text(simplejson.dumps(summary, indent=2) + "\n")
+    write_text(path, simplejson.dumps(summary, indent=2) + "\n")
 
 
 def evaluate(

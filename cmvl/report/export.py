@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from cmvl.inference import Activation, score_views
 from cmvl.model import VideoModel, as_maps, as_matrices
 from cmvl.utils.errors import UserError
+from cmvl.utils.files import writing
 
 FORMATS = ("pt2", "onnx")
 ONNX_NEEDS = ("onnx", "onnxscript", "onnxruntime")
@@ -99,7 +101,8 @@ def export(part: Part, path: Path, kind: str, about: dict) -> float:
     """Write `path` ("pt2" or "onnx") and `about` beside it as .json; the largest relative
     difference of the file's outputs, read back, from the net's.
 
-    Raises UserError if packages are missing, the net cannot be exported or the outputs differ.
+    Raises UserError if packages are missing, the net cannot be exported, the outputs differ or the
+    disk takes no more.
     """
     clips = part.example()
     write, read = {"pt2": (_write_pt2, _read_pt2), "onnx": (_write_onnx, _read_onnx)}[kind]
@@ -107,9 +110,12 @@ def export(part: Part, path: Path, kind: str, about: dict) -> float:
         raise UserError(f"ONNX needs more packages: pip install {' '.join(missing)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), writing(path):
             warnings.simplefilter("ignore")  # about opsets and attributes; the check decides
             write(part, clips, path)
+    except UserError:
+        path.unlink(missing_ok=True)
+        raise
     except Exception as error:  # exporters raise whatever comes
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"this net cannot be exported to {kind}: {reason[0]}") from error
@@ -139,7 +145,9 @@ def difference(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
 
 def _write_pt2(part: Part, clips: Tensor, path: Path) -> None:
     program = torch.export.export(part.module, (clips,), dynamic_shapes=_shapes(), strict=False)
-    torch.export.save(program, path)
+    file = BytesIO()  # written to a full disk itself, it ends the process
+    torch.export.save(program, file)
+    path.write_bytes(file.getbuffer())
 
 
 def _read_pt2(path: Path, clips: Tensor) -> tuple[Tensor, ...]:

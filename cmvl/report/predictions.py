@@ -10,6 +10,7 @@ from cmvl.evaluation.results import write_csv
 from cmvl.report.predict import Named, VideoPrediction, best
 from cmvl.report.timeline import Timeline
 from cmvl.report.videos import Failure
+from cmvl.utils.files import write_text
 
 Record = dict[str, Any]
 EVENT = ("start", "end", "name", "score")
@@ -109,8 +110,7 @@ def write_json(
 ) -> None:
     broken = [{"path": f.source.path, "error": f.message} for f in failed]
     content = {"weights": str(weights), "videos": made, "failed": broken}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(simplejson.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, simplejson.dumps(content, indent=1) + "\n")
 
 
 def write_videos(path: Path, made: Sequence[Record]) -> None:

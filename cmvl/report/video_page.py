@@ -26,6 +26,7 @@ from cmvl.report.timeline import Timeline
 from cmvl.report.trained import Trained
 from cmvl.report.video_figures import draw_affinity, draw_curves, draw_gates
 from cmvl.report.videos import Footage
+from cmvl.utils.files import write_text
 
 SHOWN = 5  # classes by name
 FRAMES = 4  # of a clip, in the filmstrip
@@ -78,9 +79,8 @@ def write_page(
         f"{info.fps:.4g} a second{parts} · {cfg.MODEL.BACKBONE}, {cfg.MEMORY.INTERACTION}, "
         f"{cfg.MEMORY.INFUSION} · {trained.path}"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     document = page(Path(result.source.path).name, lead, sections)
-    path.write_text(document, encoding="utf-8", errors="replace")
+    write_text(path, document, errors="replace")
 
 
 def _prediction(result: VideoPrediction, colours: dict[int, str]) -> Markup:

@@ -3,6 +3,9 @@
 import signal
 import sys
 from collections.abc import Callable
+from errno import EDQUOT, EFBIG, ENOSPC, EROFS
+
+NO_ROOM = (ENOSPC, EDQUOT, EFBIG, EROFS)  # what a disk says that takes no more
 
 
 class UserError(ValueError):
@@ -48,6 +51,6 @@ def run_tool(main: Callable[[], None]) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in NO_ROOM:
             raise
-        sys.exit(f"error: {error.filename}: {error.strerror}")
+        sys.exit(f"error: {error.filename or 'a file could not be written'}: {error.strerror}")

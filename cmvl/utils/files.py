@@ -3,12 +3,9 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 from pathlib import Path
 
-from cmvl.utils.errors import UserError
-
-NO_ROOM = (ENOSPC, EDQUOT, EFBIG, EROFS)
+from cmvl.utils.errors import NO_ROOM, UserError
 
 
 @contextmanager
@@ -29,7 +26,13 @@ def writing(path: str | Path) -> Iterator[None]:
 def whole(path: Path) -> Iterator[Path]:
     """Inside, a place beside `path` to write to. It becomes `path` at the end, which replaces an
     older file at once, and is removed where that is not reached. Raises UserError as `writing`.
+
+    A link or a device, as /dev/stdout, is not replaced but written to.
     """
+    if path.is_symlink() or path.exists() and not path.is_file():
+        with writing(path):
+            yield path
+        return
     part = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write the same
     try:
         with writing(path):
@@ -37,3 +40,10 @@ def whole(path: Path) -> Iterator[Path]:
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, errors: str = "strict") -> None:
+    """In UTF-8, whole, in a folder that is made. Raises UserError as `writing`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8", errors=errors)
