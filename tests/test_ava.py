@@ -295,7 +295,7 @@ def test_other_key_frames_have_another_fingerprint():
 
     def fingerprint(name, *seconds):
         video, second = np.zeros(len(seconds), np.int64), np.array(seconds)
-        return KeyFrames("", [name], None, video, second).fingerprint()
+        return KeyFrames("", [name], None, video, second).fingerprint
 
     assert fingerprint("a", 1, 2) == fingerprint("a", 1, 2)
     assert len({fingerprint("a", 1, 2), fingerprint("b", 1, 2), fingerprint("a", 2, 1)}) == 3

@@ -9,6 +9,7 @@ from cmvl.checkpoint.formats import read_checkpoint
 from cmvl.config import load_cfg
 from cmvl.data import build_dataset
 from cmvl.engine.train import train
+from cmvl.utils.errors import DataError
 
 from video_files import write_video
 
@@ -54,6 +55,10 @@ def test_official_files(tmp_path):
     assert names(tmp_path, *charades) == []
     write(tmp_path, Charades_v1_classes__txt="c001 Closing a door\nc000 Holding clothes\n")
     assert names(tmp_path, *charades) == ["Holding clothes", "Closing a door"]
+    for text, told in (("c000 Holding\nClosing\n", ":2: expected"), ("c001 One\n", ": expected e")):
+        write(tmp_path, Charades_v1_classes__txt=text)
+        with pytest.raises(DataError, match=f"Charades_v1_classes.txt{told}"):
+            names(tmp_path, *charades)
     (tmp_path / "train.csv").unlink()
     write(tmp_path, **{"something-something-v1-train__csv": "7;Push\n"})
     write(tmp_path, **{"something-something-v1-labels__csv": "Turn\nPush\n"})

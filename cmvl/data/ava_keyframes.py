@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ class KeyFrames:
     def path(self, i: int) -> str:
         return self.places.path(int(self.video[i]))
 
+    @cached_property
     def fingerprint(self) -> str:
         """Equal where two machines have the same key frames."""
         parts = ["\n".join(self.names).encode(), self.video.tobytes(), self.second.tobytes()]

@@ -111,7 +111,7 @@ def _check_alike(dataset: VideoDataset) -> None:
     if world_size() == 1:
         return
     records = dataset.records
-    mine = len(records), records.fingerprint()
+    mine = len(records), records.fingerprint
     (number, fingerprint), first = broadcast((mine, who_am_i()))
     if (number, fingerprint) != mine:
         raise DataError(

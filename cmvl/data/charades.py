@@ -11,7 +11,7 @@ from fvcore.common.config import CfgNode
 
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.disk import fitting_names, locate, read_names
+from cmvl.data.disk import check_numbering, fitting_names, locate, read_names
 from cmvl.data.lists import check_labels, find_list, list_roots
 from cmvl.data.records import MultiLabelRecords, Row
 from cmvl.data.text import open_text
@@ -50,13 +50,27 @@ class Charades(VideoDataset):
 
 
 def read_official_names(folder: str, num_classes: int) -> list[str]:
-    """Lines `c000 Holding some clothes` of Charades_v1_classes.txt; [] if it is not there."""
+    """Of class 0, 1 ..., from Charades_v1_classes.txt; [] if it is not there. Raises DataError."""
     path = os.path.join(folder, NAMES)
     if not os.path.isfile(path):
         return []
+    classes = read_official_classes(path)
+    return fitting_names(sorted(classes, key=classes.get), num_classes, path)
+
+
+def read_official_classes(path: str) -> dict[str, int]:
+    """Index by name, from lines `c000 Holding some clothes`. Raises DataError."""
+    classes = {}
     with open_text(path) as file:
-        rows = [line.strip().partition(" ") for line in file if line.strip()]
-    return fitting_names([name for _, _, name in sorted(rows)], num_classes, path)
+        for number, line in enumerate(file, start=1):
+            if match := re.fullmatch(r"c(\d+) (.+)", line.strip()):
+                classes[match[2]] = int(match[1])
+            elif line.strip():
+                raise DataError(
+                    f"{path}:{number}: expected 'c000 Holding some clothes', got {line.strip()!r}"
+                )
+    check_numbering(classes, path)
+    return classes
 
 
 def read_charades(path: str, num_classes: int, roots: tuple[str, ...]) -> MultiLabelRecords:

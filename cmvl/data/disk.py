@@ -73,9 +73,14 @@ def read_class_numbers(path: str) -> dict[str, int]:
             classes = {str(name): int(index) for name, index in json.load(file).items()}
     except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f'{path}: expected {{"class name": index, ...}} ({error})') from error
+    check_numbering(classes, path)
+    return classes
+
+
+def check_numbering(classes: dict[str, int], path: str) -> None:
+    """Raises DataError unless every index from 0 is there once."""
     if sorted(classes.values()) != list(range(len(classes))):
         raise DataError(f"{path}: expected every index 0..{len(classes) - 1} once")
-    return classes
 
 
 def read_names(folder: str, num_classes: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,6 @@ from cmvl.data import charades, kinetics, ssv1
 from cmvl.data.disk import find_media, number_classes
 from cmvl.data.folder import class_folders
 from cmvl.data.prepare import Entry
-from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 
 Splits = dict[str, list[Entry]]
@@ -55,17 +53,7 @@ def charades_entries(folder: str) -> tuple[Splits, dict[str, int]]:
             Entry(f"{name}:{line}", row["id"], f"{row['length']},{row['actions']}")
             for line, row in charades.read_rows(path)
         ]
-    names = _there(os.path.join(folder, "Charades_v1_classes.txt"))
-    classes = {}
-    with open_text(names) as file:
-        for number, line in enumerate(file, start=1):
-            match = re.fullmatch(r"c(\d+) (.+)", line.strip())
-            if match:
-                classes[match[2]] = int(match[1])
-            elif line.strip():
-                raise DataError(
-                    f"{names}:{number}: expected 'c000 Holding some clothes', got {line.strip()!r}"
-                )
+    classes = charades.read_official_classes(_there(os.path.join(folder, charades.NAMES)))
     return splits | {"test": splits["val"]}, classes
 
 

@@ -7,6 +7,7 @@ into every loader process, so memory would grow with workers and time.
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,7 @@ class Records:
         """What holds for clips alone; None where a clip has its video's label."""
         return None
 
+    @cached_property
     def fingerprint(self) -> str:
         """Of names, without folders, and classes: equal where two machines list the same."""
         digest = hashlib.sha256()

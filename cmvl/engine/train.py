@@ -53,7 +53,7 @@ def train(cfg: CfgNode) -> None:
     )  # fmt: skip
     ckpt = Checkpointer(
         Path(cfg.OUTPUT_DIR), model, optimizer, step.scaler, log, cfg.dump(),
-        loader.dataset.class_names, cfg.TRAIN.CHECKPOINT_KEEP, loader.dataset.records.fingerprint(),
+        loader.dataset.class_names, cfg.TRAIN.CHECKPOINT_KEEP, loader.dataset.records.fingerprint,
     )  # fmt: skip
     setup_own_numbers(cfg)
     loaders = [loader] if val_loader is None else [loader, val_loader]
