@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from ctypes.util import find_library
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -140,6 +141,14 @@ def test_small_pages_need_a_process_apart(monkeypatch):
     refuse_impossible(WORK, ways[:1], profiled=True)
     with pytest.raises(ConfigError, match="NUM_GPUS 0"):
         refuse_impossible(WORK, ways)
+
+
+def test_one_video_is_too_few_for_the_norm_of_a_memory():
+    one = replace(WORK, videos=1)
+    with pytest.raises(ConfigError, match="--videos 1: MEMORY.NORM batch .* take 2 or more"):
+        our_step(one)
+    our_step(replace(one, opts=(*TINY, "MEMORY.NORM", "layer")))()
+    our_step(replace(one, opts=(*TINY, "MEMORY.INTERACTION", "NoMemory")))()
 
 
 def test_memory_of_a_step_in_this_process(monkeypatch):

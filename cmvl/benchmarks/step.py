@@ -11,6 +11,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from cmvl.config import load_cfg
+from cmvl.config.validate import too_few
 from cmvl.engine.fast import build_fast, lays_channels_last
 from cmvl.engine.precision import Precision, allow_tf32, build_precision
 from cmvl.engine.setup import find_device
@@ -62,6 +63,11 @@ class Work:
 def made_up(cfg: CfgNode, videos: int, clips: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Clips uint8 (videos, clips, 3, T, H, W), and labels as the task has them: of class 0."""
     refuse_boxes(cfg)
+    if too_few(cfg, videos):
+        raise ConfigError(
+            f"--videos {videos}: MEMORY.NORM {cfg.MEMORY.NORM} takes its statistics over the "
+            "videos of a step: take 2 or more, or --opts MEMORY.NORM layer"
+        )
     side = cfg.DATA.TRAIN_CROP_SIZE
     shape = (videos, clips, 3, cfg.DATA.NUM_FRAMES, side, side)
     torch.manual_seed(0)

@@ -43,16 +43,20 @@ def find_lack(cfg: CfgNode, ranks: int = 1) -> Iterator[str]:
             f"MIXUP.ENABLE True mixes the videos of a pass in one process, and {one}: set {more}, "
             "or MIXUP.ENABLE False"
         )
-    clips = 1 if cfg.BN.CLIPWISE and cfg.MEMORY.NORM != "batch_all" else N
-    together = plan.videos * (ranks if cfg.BN.SYNC else 1) * clips
-    memory, infusion = cfg.MEMORY.INTERACTION, cfg.MEMORY.INFUSION
-    pooled = memory == "AveragePoolMemory" or infusion == "FeatureGating"  # 1 vector a clip
-    if memory != "NoMemory" and pooled and cfg.MEMORY.NORM.startswith("batch") and together == 1:
+    if too_few(cfg, plan.videos * (ranks if cfg.BN.SYNC else 1)):
         sync = "BN.SYNC True, " if ranks > 1 else ""
         yield (
             f"MEMORY.NORM {cfg.MEMORY.NORM} takes its statistics over the videos of a step in one "
             f"process, and {one}: set {sync}{more}, or MEMORY.NORM layer"
         )
+
+
+def too_few(cfg: CfgNode, videos: int) -> bool:
+    """Whether so many videos give a norm of the memory one value a channel, which has no spread."""
+    memory, norm = cfg.MEMORY.INTERACTION, cfg.MEMORY.NORM
+    pooled = memory == "AveragePoolMemory" or cfg.MEMORY.INFUSION == "FeatureGating"
+    vectors = 1 if cfg.BN.CLIPWISE and norm != "batch_all" else cfg.VIDEO.NUM_CLIPS  # of a video
+    return memory != "NoMemory" and pooled and norm.startswith("batch") and videos * vectors == 1
 
 
 def _strategy(cfg: CfgNode) -> Iterator[str]:
