@@ -59,6 +59,17 @@ def test_mvit_map_is_torchvisions():
     torch.testing.assert_close(y.flatten(2).transpose(1, 2), seen[0][:, 1:])
 
 
+@pytest.mark.parametrize(("key", "least"), [("NUM_FRAMES", 8), ("TRAIN_CROP_SIZE", 17)])
+def test_clips_that_are_pooled_to_nothing(key, least):
+    cfg = cfg_of("s3d")
+    cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE = 8, 17
+    backbone = build_backbone(cfg).eval()
+    assert backbone.extract(torch.zeros(1, 3, 8, 17, 17))[0].shape == (1, 1024, 1, 1, 1)
+    cfg.DATA[key] = least - 1
+    with pytest.raises(ConfigError, match=f"{least - 1}.* torchvision/s3d pools .*{least}"):
+        build_backbone(cfg)
+
+
 def test_torchvision_weights(monkeypatch):
     """Loaded by torchvision's name, with their own mean and deviation; here without download."""
     state = {key: t.clone() for key, t in models.get_model("r3d_18").state_dict().items()}

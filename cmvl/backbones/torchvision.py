@@ -47,6 +47,8 @@ class Family:
     extract: Callable[[nn.Module, Tensor], Tensor]  # (B, 3, T, H, W) -> (B, d, t, h, w)
     head: str  # the classifier's attribute
     stride: int
+    frames: int = 1  # of a clip, at least
+    side: int = 1
 
 
 RESNET = Family(resnet_map, "fc", 16)
@@ -54,7 +56,7 @@ FAMILIES = {
     "r3d_18": RESNET,
     "mc3_18": RESNET,
     "r2plus1d_18": RESNET,
-    "s3d": Family(s3d_map, "classifier", 32),
+    "s3d": Family(s3d_map, "classifier", 32, frames=8, side=17),
     "swin3d_t": Family(swin_map, "head", 32),
     "mvit_v2_s": Family(mvit_map, "head", 32),
 }
@@ -75,17 +77,12 @@ class TorchvisionBackbone(Backbone):
 
         `load` False: these alone, for a net that gets its weights otherwise.
         """
-        if name not in FAMILIES:
-            raise ConfigError(
-                f"MODEL.BACKBONE is {TORCHVISION + name!r}; after {TORCHVISION} can stand "
-                + ", ".join(FAMILIES)
-            )
+        self.family = find_family(name)
         pretrained = find_weights(name, weights) if weights else None
         if pretrained:
             preset = pretrained.transforms()
             mean, std = preset.mean, preset.std
         super().__init__(mean, std)
-        self.family = FAMILIES[name]
         self.net = fetch_model(name, pretrained if load else None)
         head = getattr(self.net, self.family.head)
         self.dims, self.stride = (next(head.parameters()).shape[1],), self.family.stride
@@ -95,6 +92,13 @@ class TorchvisionBackbone(Backbone):
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> "TorchvisionBackbone":
         name = cfg.MODEL.BACKBONE.removeprefix(TORCHVISION)
+        frames, side = cfg.DATA.NUM_FRAMES, min(cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
+        family = find_family(name)
+        if frames < family.frames or side < family.side:
+            raise ConfigError(
+                f"DATA.NUM_FRAMES {frames} and crops of {side}: {cfg.MODEL.BACKBONE} pools clips "
+                f"of fewer than {family.frames} frames, or {family.side} pixels, to nothing"
+            )
         # A net that is not to be trained is about to get a checkpoint's weights.
         load = cfg.TRAIN.ENABLE
         return cls(name, cfg.DATA.MEAN, cfg.DATA.STD, cfg.TORCHVISION.WEIGHTS, load)
@@ -102,6 +106,15 @@ class TorchvisionBackbone(Backbone):
     def extract(self, x: Tensor) -> list[Tensor]:
         """(B, 3, T, H, W) -> [(B, d, t, h, w)]."""
         return [self.family.extract(self.net, x)]
+
+
+def find_family(name: str) -> Family:
+    if name not in FAMILIES:
+        raise ConfigError(
+            f"MODEL.BACKBONE is {TORCHVISION + name!r}; after {TORCHVISION} can stand "
+            + ", ".join(FAMILIES)
+        )
+    return FAMILIES[name]
 
 
 def find_weights(name: str, weights: str) -> models.WeightsEnum:
