@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import av
 import pytest
 from run_folders import write_run
 from trained_nets import write_checkpoint
+
+from cmvl.report.videos import Places, Source
 
 from video_files import cut, pictures, write_sound, write_video
 
@@ -64,6 +67,19 @@ def test_a_folder_of_odd_videos_is_predicted_but_for_the_broken(desk, tool):
     assert {Path(video["path"]).name for video in said} == set(USABLE)
     with (desk / "p.csv").open(newline="", encoding="utf-8") as file:
         assert {Path(row["path"]).name for row in csv.DictReader(file)} == set(USABLE)
+
+
+def test_every_video_has_files_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    long = "é" * 120
+    paths = ["x/a.mp4", "x/b/c.mp4", "x_b/c.mp4", f"{long}.mp4", f"x/{long}.mkv", f"y/{long}d.mp4"]
+    places = Places([Source(path) for path in paths])
+    names = [places.of(Source(path), Path("out"), ".html").name for path in paths]
+    assert names[0] == "a.html" and names[1].startswith("x_b_c.mp4_")
+    assert len(set(names)) == len(paths) and all(len(os.fsencode(name)) < 250 for name in names)
+    again = Places([Source(path) for path in reversed(paths)])
+    assert [again.of(Source(path), Path("out"), ".html").name for path in paths] == names
+    assert places.of(Source("x/a.mp4"), Path("out.html"), ".html") == Path("out.html")
 
 
 @pytest.mark.parametrize("name", USABLE)

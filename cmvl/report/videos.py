@@ -1,5 +1,6 @@
 """One's own videos: found by file, folder or list, and read in clips as a test reads them."""
 
+import hashlib
 import os
 import sys
 from collections import Counter
@@ -24,6 +25,7 @@ from cmvl.data.records import Records
 from cmvl.utils.errors import DataError, VideoError
 
 LISTS = (".csv", ".txt", ".tsv", ".list")
+LONG = 200  # bytes of a file's name, which most disks end at 255
 
 
 @dataclass(frozen=True)
@@ -110,21 +112,32 @@ def _find(roots: Sequence[str], line: str) -> Source:
 
 
 class Places:
-    """Where each video's own files go: called by its name, or its path where names are alike."""
+    """Where each video's own files go: called by its name, or its path where names are alike.
+
+    Where that is too long for a disk, or alike too (`a/b_c`, `a_b/c`), a digest tells them apart.
+    """
 
     def __init__(self, sources: Sequence[Source]):
-        stems = [Path(source.path).stem for source in sources]
-        count = Counter(stems)
+        paths = [source.path for source in sources]
+        by_stem = Counter(Path(path).stem for path in paths)
+        names = {}
+        for path in paths:
+            stem, place = Path(path).stem, os.path.relpath(path).replace(os.sep, "_")
+            names[path] = stem if by_stem[stem] == 1 else place
+        alike = Counter(names.values())
+        fits = {name for name in alike if alike[name] == 1 and len(os.fsencode(name)) <= LONG}
         self._names = {
-            source.path: stem
-            if count[stem] == 1
-            else os.path.relpath(source.path).replace(os.sep, "_")
-            for source, stem in zip(sources, stems, strict=True)
+            path: name if name in fits else _short(name, path) for path, name in names.items()
         }
 
     def of(self, source: Source, place: Path, suffix: str) -> Path:
         """`place` itself, if it names such a file, or the video's own in that folder."""
         return place if place.suffix == suffix else place / (self._names[source.path] + suffix)
+
+
+def _short(name: str, path: str) -> str:
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    return os.fsencode(name)[-LONG // 2 :].decode(errors="ignore") + f"_{digest}"
 
 
 class Videos(Dataset):

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from cmvl.utils.errors import NO_ROOM, UserError
 
@@ -33,7 +34,8 @@ def whole(path: Path) -> Iterator[Path]:
         with writing(path):
             yield path
         return
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write the same
+    # Two processes may write the same; with the file's own name in it, it could get too long.
+    part = path.with_name(f".{token_hex(8)}.part")
     try:
         with writing(path):
             yield part
