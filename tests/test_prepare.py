@@ -192,6 +192,23 @@ def test_folder_lists(tmp_path):
     assert not any(data[i].failures for i in range(8))
 
 
+def test_folders_in_class_folders(tmp_path):
+    """Of many people, say, who call their videos alike."""
+    videos, small = tmp_path / "videos", tmp_path / "small"
+    names = ["anna/1.mkv", "anna/1.mp4", "anna/2.mp4", "bert/1.mp4"]
+    for i, name in enumerate(names):
+        (videos / "jump" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(videos / "jump" / name, 10 + i)
+    splits, classes = sets.folder_entries(str(videos), 1, seed=0)
+    assert sorted(entry.name for entry in splits["train"]) == [f"jump/{name}" for name in names]
+    options = (write_list, Encoding(32), str(small), 0)
+    prepare(splits, classes, str(videos), str(tmp_path / "lists"), *options)
+    data = build_dataset(cfg_for(tmp_path / "lists", "Kinetics", 1), "train")
+    found = {data.records.path(i): probe(data.records.path(i)).frames for i in range(len(data))}
+    written = ["anna/1.mkv.mp4", "anna/1.mp4.mp4", "anna/2.mp4", "bert/1.mp4"]
+    assert found == {str(small / "jump" / name): 10 + i for i, name in enumerate(written)}
+
+
 def test_folder_lists_with_splits_on_disk(tmp_path):
     for split in ("train", "val"):
         write_frames(tmp_path / split / "jump" / "a", 3)

@@ -258,11 +258,14 @@ def test_class_folders(tmp_path):
             (tmp_path / split / name).mkdir(parents=True)
             write_video(tmp_path / split / name / "my video.mp4", 5)
     write_frames(tmp_path / "train" / "jump" / "frames", 5)
+    (tmp_path / "train" / "walk" / "again").mkdir()
+    write_video(tmp_path / "train" / "walk" / "again" / "my video.mp4", 5)
     cfg = cfg_for(tmp_path, "Folder", 2)
     train = build_dataset(cfg, "train")
-    assert [int(train[i].label) for i in range(3)] == [0, 0, 1]
+    assert len(train) == 4 and [int(train[i].label) for i in range(4)] == [0, 0, 1, 1]
     assert train.records.where(0) == "train/jump/frames"
-    assert not any(train[i].failures for i in range(3))
+    assert train.records.where(2) == "train/walk/again/my video.mp4"
+    assert not any(train[i].failures for i in range(4))
     with pytest.raises(DataError, match="test: no such folder; expected one folder for each class"):
         build_dataset(cfg, "test")
     (tmp_path / "val" / "fly").mkdir()

@@ -6,7 +6,7 @@ from fvcore.common.config import CfgNode
 
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.disk import find_media, number_classes
+from cmvl.data.disk import number_classes, walk_media
 from cmvl.data.records import Records
 from cmvl.utils.errors import DataError
 
@@ -60,8 +60,8 @@ def read_split(path: str, classes: dict[str, int]) -> FolderRecords:
     for name in class_folders(path):
         if name not in classes:
             raise DataError(f"{path}/{name}: there is no such class in train")
-        media = sorted(find_media(os.path.join(path, name)).values())
-        found += [(os.path.join(name, place), classes[name]) for place in media]
+        media = walk_media(os.path.join(path, name))
+        found += [(os.path.join(name, place), classes[name]) for place in sorted(media)]
     if not found:
         raise DataError(f"{path}: expected videos in the class folders, found none")
     paths, labels = zip(*found, strict=True)

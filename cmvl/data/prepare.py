@@ -82,9 +82,8 @@ def prepare(
             f"{videos}: none of the {len(every)} annotated videos is here, such as "
             f"{every[0].name if every else '-'} (found {len(media)} videos in all)"
         )
-    task = partial(_ready, root=root, encoding=encoding, target=os.path.abspath(encode_to or "."))
-    paths = {entry.path for entry in every if entry.path}
-    done = _run(task, sorted(paths), workers, bool(encoding))
+    paths = sorted({entry.path for entry in every if entry.path})
+    done = _run(_targets(paths, root, os.path.abspath(encode_to or ".")), encoding, workers)
     os.makedirs(out, exist_ok=True)
     for split, entries in found.items():
         entries = [replace(e, **done[e.path]) if e.path else e for e in entries]
@@ -113,29 +112,40 @@ def _find(entry: Entry, media: dict[str, str], root: str) -> Entry:
     return replace(entry, path=path) if os.path.exists(path) else replace(entry, trouble=MISSING)
 
 
-def _ready(path: str, root: str, encoding: Encoding | None, target: str) -> dict:
+def _targets(paths: Sequence[str], root: str, folder: str) -> dict[str, str]:
+    """Where each is written anew: as .mp4 for its suffix, or after it, if others differ in that."""
+    names = {path: os.path.relpath(path, root) for path in paths}
+    stems = {path: os.path.splitext(name)[0] for path, name in names.items()}
+    alike = Counter(stems.values())
+    return {
+        path: os.path.join(folder, (stems if alike[stems[path]] == 1 else names)[path] + ".mp4")
+        for path in paths
+    }
+
+
+def _ready(job: tuple[str, str], encoding: Encoding | None) -> dict:
     """The fields of an entry that only its file can tell."""
+    path, target = job
     try:
         if os.path.isdir(path):
             return {"frames": read_numbering(path).count}
         if os.path.getsize(path) == 0:
             return {"trouble": "empty file"}
         if encoding:
-            name = os.path.splitext(os.path.relpath(path, root))[0] + ".mp4"
-            reencode(path, os.path.join(target, name), encoding)
-            return {"path": os.path.join(target, name)}
+            reencode(path, target, encoding)
+            return {"path": target}
     except VideoError as error:
         return {"trouble": f"unreadable: {str(error).removeprefix(f'{path}: ')}"}
     return {}
 
 
-def _run(task: Callable, paths: list[str], workers: int, encoding: bool) -> dict[str, dict]:
+def _run(targets: dict[str, str], encoding: Encoding | None, workers: int) -> dict[str, dict]:
     # Looking at files is waiting for the disk; only encoding deserves processes.
-    workers = workers if encoding else 0
-    done = {}
-    for place, fields in for_each(task, paths, workers, "encoding" if encoding else "looking"):
+    workers, what = (workers, "encoding") if encoding else (0, "looking")
+    jobs, done = list(targets.items()), {}
+    for place, fields in for_each(partial(_ready, encoding=encoding), jobs, workers, what):
         crashed = isinstance(fields, Crash)
-        done[paths[place]] = {"trouble": f"unreadable: {fields}"} if crashed else fields
+        done[jobs[place][0]] = {"trouble": f"unreadable: {fields}"} if crashed else fields
     return done
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cmvl.data import charades, kinetics, ssv1
-from cmvl.data.disk import find_media, number_classes
+from cmvl.data.disk import number_classes, walk_media
 from cmvl.data.folder import class_folders
 from cmvl.data.prepare import Entry
 from cmvl.utils.errors import DataError
@@ -115,7 +115,7 @@ def _folder_split(root: str, split: str, classes: dict[str, int]) -> list[Entry]
 
 def _class_entries(root: str, folder: str, classes: dict[str, int]) -> list[Entry]:
     label = str(classes[os.path.basename(folder)])
-    media = find_media(os.path.join(root, folder)).values()
+    media = walk_media(os.path.join(root, folder))
     return [Entry(folder, os.path.join(folder, path), label) for path in sorted(media)]
 
 
