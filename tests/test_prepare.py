@@ -209,6 +209,20 @@ def test_folders_in_class_folders(tmp_path):
     assert found == {str(small / "jump" / name): 10 + i for i, name in enumerate(written)}
 
 
+def test_a_line_break_in_a_name_is_told(tmp_path):
+    """No list can hold it."""
+    for name in ("a\nb.mp4", "c;d.mp4"):
+        (tmp_path / "videos/jump").mkdir(parents=True, exist_ok=True)
+        write_video(tmp_path / "videos/jump" / name, 5)
+    splits, classes = sets.folder_entries(str(tmp_path / "videos"), 1, seed=0)
+    result = prepare(splits, classes, str(tmp_path / "videos"), str(tmp_path / "out"), write_list)
+    assert result.counts["train"] == (1, 2) and "left out, line break in its path: 1" in str(result)
+    left = (tmp_path / "out/left_out.csv").read_text()
+    assert left == "jump;jump/a\\nb.mp4;line break in its path: rename it\n"
+    data = build_dataset(cfg_for(tmp_path / "out", "Kinetics", 1), "train")
+    assert len(data) == 1 and not data[0].failures
+
+
 def test_folder_lists_with_splits_on_disk(tmp_path):
     for split in ("train", "val"):
         write_frames(tmp_path / split / "jump" / "a", 3)

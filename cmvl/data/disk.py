@@ -10,7 +10,9 @@ from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 from cmvl.utils.logging import logger
 
-VIDEOS = tuple(".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .flv .wmv .ts .ogv".split())
+VIDEOS = tuple(
+    ".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .flv .wmv .ts .ogv .3gp .mts .m2ts .vob .asf".split()
+)
 CLASSES = "classes.json"  # {"name": index}, as PySlowFast has it
 NAMES = "classes.txt"  # one name a line
 
@@ -18,12 +20,19 @@ NAMES = "classes.txt"  # one name a line
 def walk_media(root: str) -> list[str]:
     """Every video file and every folder of pictures under `root`, relative to it, in order.
 
-    Pictures beside videos are no frames.
+    Pictures beside videos are no frames. What is hidden, as macOS leaves beside every file on other
+    disks, is not looked at, nor a folder that a link leads back to.
     """
     found: list[str] = []
+    root = os.path.normpath(root)
     for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        videos = [name for name in sorted(files) if name.lower().endswith(VIDEOS)]
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and not _leads_back(os.path.join(folder, name), root)
+        )
+        files = sorted(name for name in files if not name.startswith("."))
+        videos = [name for name in files if name.lower().endswith(VIDEOS)]
         pictures = any(name.lower().endswith(PICTURES) for name in files)
         if folder != root and pictures and not videos:
             folders.clear()  # nothing below a frame folder
@@ -31,6 +40,18 @@ def walk_media(root: str) -> list[str]:
             continue
         found += [os.path.relpath(os.path.join(folder, name), root) for name in videos]
     return found
+
+
+def _leads_back(folder: str, root: str) -> bool:
+    """Whether it is a link to a folder that it lies in."""
+    if not os.path.islink(folder):
+        return False
+    target, above = os.path.realpath(folder), folder
+    while above != root:
+        above = os.path.dirname(above)
+        if os.path.realpath(above) == target:
+            return True
+    return False
 
 
 def find_media(root: str) -> dict[str, str]:

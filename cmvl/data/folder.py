@@ -49,6 +49,7 @@ def class_folders(path: str) -> list[str]:
             "train, val and test"
         )
     names = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+    names = [name for name in names if not name.startswith(".")]  # of notebooks, or of the system
     if not names:
         raise DataError(f"{path}: expected one folder for each class, found none")
     return names

@@ -133,7 +133,8 @@ def read_numbering(path: str, frames: int | None = None) -> Numbering:
 
 @lru_cache(maxsize=1024)
 def _numbering(path: str, frames: int | None, changed: int) -> Numbering:
-    names = {name for name in os.listdir(path) if name.lower().endswith(PICTURES)}
+    pictures = (name for name in os.listdir(path) if name.lower().endswith(PICTURES))
+    names = {name for name in pictures if not name.startswith(".")}  # as macOS leaves beside them
     parts = [re.fullmatch(r"(.*?)([0-9]+)(\.[a-zA-Z]+)", name) for name in names]
     numbered = {int(match[2]): match for match in parts if match}
     if not numbered:

@@ -19,6 +19,7 @@ from cmvl.data.reencode import Encoding, reencode
 from cmvl.utils.errors import DataError, VideoError
 
 MISSING = "not on disk"
+BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,12 @@ def write_list(path: str, entries: Sequence[Entry]) -> None:
 def _find(entry: Entry, media: dict[str, str], root: str) -> Entry:
     """An entry is called by its file's name without suffix, or by its path under `root`."""
     path = os.path.join(root, media.get(entry.name, entry.name))
-    return replace(entry, path=path) if os.path.exists(path) else replace(entry, trouble=MISSING)
+    if not os.path.exists(path):
+        return replace(entry, trouble=MISSING)
+    if path != path.translate(BREAKS):
+        shown = {"where": entry.where.translate(BREAKS), "name": entry.name.translate(BREAKS)}
+        return replace(entry, trouble="line break in its path: rename it", **shown)
+    return replace(entry, path=path)
 
 
 def _targets(paths: Sequence[str], root: str, folder: str) -> dict[str, str]:
