@@ -111,6 +111,7 @@ def test_missing_test_list_is_not_replaced(tmp_path):
             "a.mp4 1\nb.mp4 x\n",
             "train.csv:2: expected an integer label after the last ' ', got 'x'",
         ),
+        ("path label\na.mp4 1\n", "0, 1, 2, ...; a line of headings has no place here"),
         ("a.mp4 1.0\n", "got '1.0'"),
         ("a.mp4 --1\n", "got '--1'"),
         (

@@ -153,9 +153,10 @@ def _rows(path: str, separator: str, form: Form) -> Iterator[tuple[int, str, lis
                 )
             cut = form is SEVERAL and video.endswith(",")  # "3, 17"
             if cut or not re.fullmatch(form.labels, label):
+                headings = "" if number > 1 else "; a line of headings has no place here"
                 raise DataError(
                     f"{name}:{number}: expected {form.words} after the last {separator!r}, "
-                    f"got {label!r} in {path}; {form.mend}"
+                    f"got {label!r} in {path}; {form.mend}{headings}"
                 )
             yield number, _as_path(video), [int(k) for k in re.findall(INTEGER, label)]
 
