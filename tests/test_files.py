@@ -75,6 +75,13 @@ def test_a_disk_that_takes_no_more_is_told(code):
         raise OSError(code, why)
 
 
+def test_a_place_that_takes_no_file_is_told_by_the_files_name(tmp_path):
+    path = tmp_path / "none" / "a.txt"
+    with pytest.raises(UserError, match=r"none/a.txt: cannot be written \(No such file or dir"):
+        with whole(path) as part:
+            part.write_text("new")
+
+
 def test_other_troubles_are_left_as_they_are():
     with pytest.raises(OSError, match="Input/output error") as caught, writing("b.mp4"):
         raise OSError(errno.EIO, "Input/output error")
@@ -117,7 +124,7 @@ def test_no_video_is_called_broken_for_a_full_disk(tmp_path, request):
     done = subprocess.run([*tool, *places], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: /"), done.stderr
     assert "mp4: cannot be written (File too large): make room" in done.stderr
-    assert not (tmp_path / "lists").exists() and not list(tmp_path.rglob("*.part"))
+    assert not any((tmp_path / "lists").iterdir()) and not list(tmp_path.rglob("*.part"))
 
 
 def test_no_film_is_called_broken_for_a_full_disk(tmp_path, request):

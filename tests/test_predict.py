@@ -20,6 +20,7 @@ from cmvl.report.predict_job import Job, run_job
 from cmvl.report.trained import load_trained
 from cmvl.report.videos import Failure, Source, find_videos, read_videos
 from cmvl.utils.errors import CheckpointError, DataError, UserError, VideoError
+from cmvl.utils.files import check_place
 
 from video_files import pictures, write_frames, write_sound, write_video
 
@@ -164,6 +165,28 @@ def test_clips_on_the_console_and_in_the_csv(folder, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["start"] for row in rows][0] == "0.0" and len(rows) == 4
     assert list(rows[0]) == ["path", "start", "end", "top1", "score1", "alone_top1", "alone_score1"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_job_cut_short_leaves_what_it_has_done(workers, folder, tmp_path):
+    job = Job(json=tmp_path / "p.json", csv=tmp_path / "p.csv", topk=1, workers=workers)
+    sources = find_videos([str(folder / name) for name in ("one.mp4", "gone.mp4", "tall.mp4")])
+    results = run_job(load_trained(folder / "run"), sources, job)
+    with pytest.raises(KeyboardInterrupt):
+        for i, _ in enumerate(results):
+            if i == 1:
+                results.throw(KeyboardInterrupt)
+    said = json.loads(job.json.read_text())
+    assert [Path(video["path"]).name for video in said["videos"]] == ["one.mp4"]
+    assert [Path(video["path"]).name for video in said["failed"]] == ["gone.mp4"]
+    assert len(job.csv.read_text().splitlines()) == 2
+
+
+def test_a_place_that_takes_no_file_is_told_before_the_work(folder, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="/file'$"):
+        told(folder, Job(json=tmp_path / "file/p.json"), folder / "one.mp4")
+    assert check_place(Path("/dev/stdout")) is None
 
 
 def test_workers_read_ahead_in_order(folder):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmvl.utils.errors import DataError
+from cmvl.utils.files import whole
 
 Scores = NDArray[np.floating]
 SHOWN = 5  # best classes in a row of predictions.csv
@@ -108,7 +109,10 @@ def _pair(k: int, scores: Scores, names: Sequence[str]) -> tuple[str, str]:
 def write_csv(path: Path, header: Sequence[str], rows: Iterator[Sequence]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Paths may hold bytes that are no UTF-8.
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        whole(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         table = csv.writer(file)
         table.writerow(header)
         table.writerows(rows)

@@ -28,6 +28,7 @@ from cmvl.report.trained import Trained
 from cmvl.report.video_page import write_video_page
 from cmvl.report.videos import Failure, Places, Source, read_videos
 from cmvl.utils.errors import DataError, UserError, VideoError
+from cmvl.utils.files import check_place
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,19 @@ def run_job(trained: Trained, sources: Sequence[Source], job: Job) -> Iterator[s
     work, write = find_work(trained, job)
     made: list[Record] = []
     failed: list[Failure] = []
-    for result in work(trained, sources, job, places):
-        if isinstance(result, Failure):
-            failed.append(result)
-            yield result
-        else:
-            made.append(result)
-            yield as_text(result, job.clips)
-    if job.json:
-        write_json(job.json, trained.path, made, failed)
-    if job.csv:
-        write(job.csv, made)
+    try:
+        for result in work(trained, sources, job, places):
+            if isinstance(result, Failure):
+                failed.append(result)
+                yield result
+            else:
+                made.append(result)
+                yield as_text(result, job.clips)
+    finally:  # of a job cut short, what there is
+        if job.json and (made or failed):
+            write_json(job.json, trained.path, made, failed)
+        if job.csv and (made or failed):
+            write(job.csv, made)
 
 
 def find_work(trained: Trained, job: Job) -> tuple[Callable, Callable]:
@@ -95,6 +98,8 @@ def check_places(job: Job, sources: Sequence[Source]) -> Places:
     for place in (job.json, job.csv):
         if place and place.is_dir():
             raise UserError(f"{place}: is a folder; name a file")
+        if place:
+            check_place(place)
     places = Places(sources)
     own = {os.path.realpath(source.path) for source in sources}
     for source in sources:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -10,12 +10,14 @@ from cmvl.utils.errors import NO_ROOM, UserError
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """Turns what the disk of `path` refuses into a UserError, be it FFmpeg who meets it."""
+def writing(path: str | Path, part: Path | None = None) -> Iterator[None]:
+    """Turns what the disk of `path` refuses into a UserError, be it FFmpeg who meets it; and any
+    error at `part`, which is written in its stead.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_ROOM and error.filename != str(part):
             raise
         raise UserError(
             f"{path}: cannot be written ({os.strerror(error.errno)}): make room or name another "
@@ -37,11 +39,23 @@ def whole(path: Path) -> Iterator[Path]:
     # Two processes may write the same; with the file's own name in it, it could get too long.
     part = path.with_name(f".{token_hex(8)}.part")
     try:
-        with writing(path):
+        with writing(path, part):
             yield part
             part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that is read alone
+            part.unlink()
+
+
+def check_place(path: Path) -> None:
+    """Make the folder of a file that is to be written later.
+
+    Raises UserError if none can be written there, OSError if a part of the way is no folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    there = path.exists() and not path.is_file()  # a device, say
+    if not os.access(path if there else path.parent, os.W_OK):
+        raise UserError(f"{path}: no file can be written here; name another place")
 
 
 def write_text(path: Path, text: str, errors: str = "strict") -> None:
