@@ -280,6 +280,32 @@ def test_check_names_every_trouble(tmp_path):
     assert check(data, 3, sample=2).opened == 2
 
 
+def test_check_tells_what_stands_twice(tmp_path, monkeypatch):
+    """In a list, or in training's and another: a net would be tested on what it has learnt."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        write_video(tmp_path / f"{name}.mp4", 20)
+    (tmp_path / "train.csv").write_text("a.mp4 0\nb.mp4 1\n./a.mp4 1\nb.mp4 1\n")
+    for split in ("val", "test"):
+        (tmp_path / f"{split}.csv").write_text(f"c.mp4 0\n{tmp_path}/a.mp4 0\n")
+    (tmp_path / "c.yaml").write_text("DATA: {NUM_FRAMES: 8, SAMPLING_RATE: 2}\n")
+    opts = ["DATA.PATH_TO_DATA_DIR", tmp_path, "MODEL.NUM_CLASSES", 2]
+    result = run_tool("check_data.py", "--cfg", tmp_path / "c.yaml", "--workers", 0, *opts)
+    assert result.returncode == 0, result.stderr
+    told = [line for line in result.stdout.splitlines() if "twice" in line]
+    assert told == [
+        "  twice: train.csv:3 is the video of train.csv:1, of another class",
+        "  twice: train.csv:4 is the video of train.csv:2",
+        "  twice: val.csv:2 is the video of train.csv:1",
+        "  twice: test.csv:2 is the video of train.csv:1",
+    ]
+    data = build_dataset(cfg_for(tmp_path, "Kinetics", 2), "train")
+    (tmp_path / "train.csv").write_text("a.mp4 0\n" * 14)
+    again = build_dataset(cfg_for(tmp_path, "Kinetics", 2), "train")
+    assert "  twice: and 3 more\n" in str(check(again, 2))
+    assert check(data, 2, sample=1).twice == check(data, 2).twice  # of all, whatever is opened
+
+
 def test_clean_charades_keeps_whole_rows(tmp_path):
     root = make_charades(tmp_path)
     text = (root / "Charades_v1_train.csv").read_text()

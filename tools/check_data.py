@@ -27,13 +27,15 @@ def main() -> None:
     cfg = load_cfg(args.cfg, [*args.overrides, *args.opts])
     if cfg.TASK == "detection" and (args.sample or args.out):
         parser.error("--sample and --out are for lists of videos; of TASK detection all is checked")
-    unusable = 0
+    unusable, train = 0, None
     for split in args.splits:
         if cfg.TASK == "detection":
             report = build_ava_report(cfg, split, args.workers)
         else:
             dataset = build_dataset(cfg, split)
-            report = check(dataset, cfg.MODEL.NUM_CLASSES, args.sample, args.workers, args.out)
+            classes = cfg.MODEL.NUM_CLASSES
+            report = check(dataset, classes, args.sample, args.workers, args.out, train)
+            train = dataset.records if split == "train" else train
         print(report)
         unusable += report.unusable
     if unusable:

@@ -40,6 +40,7 @@ class Report:
     num_classes: int = 0
     names: dict[int, str] = field(default_factory=dict)
     clean_list: str = ""
+    twice: list[str] = field(default_factory=list)  # lines of videos that stand elsewhere too
 
     @property
     def unusable(self) -> int:
@@ -52,6 +53,9 @@ class Report:
             lines += [f"  {kind}: {message}" for message in found[:10]]
             if len(found) > 10:
                 lines.append(f"  {kind}: and {len(found) - 10} more")
+        lines += [f"  twice: {line}" for line in self.twice[:10]]
+        if len(self.twice) > 10:
+            lines.append(f"  twice: and {len(self.twice) - 10} more")
         lines.append(self._histogram())
         if self.clean_list:
             lines.append(f"  list without missing and broken videos: {self.clean_list}")
@@ -70,11 +74,17 @@ class Report:
 
 
 def check(
-    dataset: VideoDataset, num_classes: int, sample: int = 0, workers: int = 0, out: str = ""
+    dataset: VideoDataset,
+    num_classes: int,
+    sample: int = 0,
+    workers: int = 0,
+    out: str = "",
+    train: Records | None = None,
 ) -> Report:
     """Open every video of a data set, or `sample` of them drawn at random.
 
-    With `out`, a folder, a list without the missing and broken ones is written there.
+    With `out`, a folder, a list without the missing and broken ones is written there. Of those of
+    `train`, the list of another split, this one should have none.
     """
     records = dataset.records
     places = np.arange(len(records))
@@ -82,6 +92,7 @@ def check(
         places = np.sort(np.random.default_rng(0).choice(places, sample, replace=False))
     report = Report(records.list_file, len(records), len(places), num_classes=num_classes)
     report.names = _names(records.list_file)
+    report.twice = find_twice(records, train)
     for i in range(len(records)):
         report.classes.update(records.labels_of(i))
     jobs = [(records.path(i), records.frames(i)) for i in places.tolist()]
@@ -125,6 +136,24 @@ def probe_whole(
     if last + 1 < span:
         return Probe("short", f"{path}: {last + 1} frames, a clip spans {span:g}")
     return Probe("")
+
+
+def find_twice(records: Records, train: Records | None = None) -> list[str]:
+    """A line for each video that stands further up in its list, or in that of training."""
+    seen: dict[str, tuple[Records, int]] = {}
+    for i in range(len(train) if train else 0):
+        seen.setdefault(_place(train, i), (train, i))
+    found = []
+    for i in range(len(records)):
+        other, k = seen.setdefault(_place(records, i), (records, i))
+        if (other, k) != (records, i):
+            classes = "" if other.labels_of(k) == records.labels_of(i) else ", of another class"
+            found.append(f"{records.where(i)} is the video of {other.where(k)}{classes}")
+    return found
+
+
+def _place(records: Records, i: int) -> str:
+    return os.path.abspath(records.path(i))
 
 
 def write_clean(records: Records, unusable: Sequence[int], out: str) -> str:
