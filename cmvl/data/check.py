@@ -153,7 +153,8 @@ def find_twice(records: Records, train: Records | None = None) -> list[str]:
 
 
 def _place(records: Records, i: int) -> str:
-    return os.path.abspath(records.path(i))
+    listed = records.listed_path(i)  # an absolute one needs no look at the disk
+    return os.path.abspath(listed if os.path.isabs(listed) else records.path(i))
 
 
 def write_clean(records: Records, unusable: Sequence[int], out: str) -> str:
