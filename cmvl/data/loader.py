@@ -3,6 +3,7 @@
 import atexit
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children, get_all_start_methods
@@ -38,6 +39,14 @@ def holding(held: Tensor | None, index: int) -> Iterator[None]:
         held[worker.id] = -1
 
 
+def start_method() -> str:
+    """Of data workers, however this process was started itself, and whatever Python prefers.
+
+    Those that are not forked each import all anew, seconds long, and have a copy of everything.
+    """
+    return "fork" if sys.platform == "linux" else get_all_start_methods()[0]
+
+
 class VideoLoader(DataLoader):
     """A DataLoader of videos.
 
@@ -52,9 +61,7 @@ class VideoLoader(DataLoader):
         if num_workers:
             dataset.held = torch.full((num_workers,), -1).share_memory_()
             options |= {"timeout": timeout, "prefetch_factor": prefetch}
-            # The system's way, however this process was started: the workers of a spawned one
-            # would be spawned too, and each import all anew.
-            options["multiprocessing_context"] = get_all_start_methods()[0]
+            options["multiprocessing_context"] = start_method()
         super().__init__(
             dataset,
             num_workers=num_workers,

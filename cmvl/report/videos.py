@@ -20,7 +20,7 @@ from cmvl.data.decode import VideoInfo
 from cmvl.data.disk import walk_media
 from cmvl.data.frames import PICTURES
 from cmvl.data.lists import split_line
-from cmvl.data.loader import sharing_advice
+from cmvl.data.loader import sharing_advice, start_method
 from cmvl.data.records import Records
 from cmvl.utils.errors import DataError, VideoError
 
@@ -178,9 +178,13 @@ def read_videos(
     cfg: CfgNode, sources: Sequence[Source], workers: int = 0
 ) -> Iterator[Footage | Failure]:
     """In the order of `sources`; `workers` processes read ahead."""
-    workers = min(workers, len(sources) - 1)
+    workers = max(0, min(workers, len(sources) - 1))
     loader = DataLoader(
-        Videos(cfg, sources), batch_size=None, num_workers=max(workers, 0), collate_fn=_as_it_is
+        Videos(cfg, sources),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        multiprocessing_context=start_method() if workers else None,
     )
     try:
         yield from loader

@@ -2,12 +2,12 @@
 
 import random
 import signal
-from multiprocessing import get_all_start_methods
 
 import pytest
 import torch
 from fault_jobs import EVERY_STEP, POINTS, Blow, last_state, numbers, said, train
 
+from cmvl.data.loader import start_method
 from cmvl.launch.signals import STOPPED
 
 
@@ -102,7 +102,7 @@ def test_a_newest_checkpoint_that_is_no_good(damage, tmp_path, data, undisturbed
     assert_undisturbed(run, undisturbed)
 
 
-@pytest.mark.skipif(get_all_start_methods()[0] != "fork", reason="only forked ones are struck")
+@pytest.mark.skipif(start_method() != "fork", reason="only forked ones are struck")
 def test_a_killed_data_worker_is_named_with_its_file(tmp_path, data, undisturbed):
     run = tmp_path / "run"
     workers = ("DATA_LOADER.NUM_WORKERS", 2)
