@@ -200,7 +200,12 @@ from pathlib import Path
 runpy.run_path("tools/run_net.py", run_name="imported")
 import torch
 held = torch.ones(2**24)
-print(sum("hg" in line.split() for line in Path("/proc/self/smaps").open() if "VmFlags" in line))
+for line in Path("/proc/self/smaps").open():  # a Python may ask for some of its own
+    words = line.split()
+    if words[0] == "VmFlags:" and first <= held.data_ptr() < last:
+        print("hg" in words)
+    elif not words[0].endswith(":"):
+        first, last = (int(word, 16) for word in words[0].split("-"))
 """
 
 
@@ -214,4 +219,4 @@ def test_a_tool_asks_for_huge_pages(request, given, advised):
     words, here = [sys.executable, "-c", ADVISED], request.config.rootpath
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=here)
     assert done.returncode == 0, done.stderr
-    assert (int(done.stdout) > 0) == advised
+    assert done.stdout.split() == [str(advised)]

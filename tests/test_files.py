@@ -133,4 +133,4 @@ def test_no_film_is_called_broken_for_a_full_disk(tmp_path, request):
     request.getfixturevalue("small_files")
     with pytest.raises(UserError, match="out/a: cannot be written .File too large.: make room"):
         prepare_ava(str(tmp_path / "films"), str(tmp_path / "out"), Cut(0, 2, 10), 0)
-    assert os.listdir(tmp_path / "out") == []
+    assert os.listdir(tmp_path / "out") == ["made_with.json"]

@@ -96,6 +96,14 @@ def test_kinetics_encoded_anew(kinetics, tmp_path):
     before = small.stat().st_mtime_ns
     again()
     assert small.stat().st_mtime_ns == before  # what is done is not done again
+    other, options = options, (Encoding(32, fps=15, gop=8), options[1])
+    told = "short_side 48 .now 32., gop 4 .now 8.: take that again, or another folder"
+    with pytest.raises(DataError, match=f"small: its files were made with {told}"):
+        again()
+    options = other
+    (tmp_path / "small/made_with.json").write_text("[]")
+    with pytest.raises(DataError, match="made_with.json: expected the settings of this folder's f"):
+        again()
     line = (tmp_path / "lists" / "train.csv").read_text().splitlines()[1]
     assert line == f"{tmp_path}/small/bee keeping/b_000000_000010.mp4 0"
 

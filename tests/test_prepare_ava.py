@@ -60,8 +60,10 @@ def test_goes_on_where_it_stopped(tmp_path):
     (tmp_path / "films/c.mp4").write_bytes(b"no film")
     out = tmp_path / "out"
     with pytest.raises(DataError, match="1 of 3 films could not be cut(.|\n)*c: "):
-        prepare_ava(str(tmp_path / "films"), str(out), Cut(1, 2, 10), 0)
-    assert len(list((out / "a").iterdir())) == 20
+        prepare_ava(str(tmp_path / "films"), str(out), Cut(1, 9, 10), 0)
+    assert len(list((out / "a").iterdir())) == 30
+    with pytest.raises(DataError, match="out: its files were made with fps 10 .now 5.: take that"):
+        prepare_ava(str(tmp_path / "films"), str(out), Cut(1, 9, 5), 0)
     shutil.rmtree(out / "b")
     (out / "b.part").mkdir()
     (out / "b.part/b_000001.jpg").write_text("half")
@@ -69,7 +71,7 @@ def test_goes_on_where_it_stopped(tmp_path):
     (tmp_path / "films/c.mp4").unlink()
     text = prepare_ava(str(tmp_path / "films"), str(out), Cut(1, 9, 10), 0)
     assert "frames of 2 films, 1 of them from before" in text
-    assert "fewer than 90 frames: a (20), b (30)" in text
+    assert "fewer than 90 frames: a (30), b (30)" in text
     assert (out / "a").stat().st_mtime_ns == before and len(greys(out, "b")) == 30
 
 

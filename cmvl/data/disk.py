@@ -4,10 +4,13 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from cmvl.data.frames import PICTURES
 from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
+from cmvl.utils.files import write_text
 from cmvl.utils.logging import logger
 
 VIDEOS = tuple(
@@ -15,6 +18,7 @@ VIDEOS = tuple(
 )
 CLASSES = "classes.json"  # {"name": index}, as PySlowFast has it
 NAMES = "classes.txt"  # one name a line
+SETTINGS = "made_with.json"
 
 
 def walk_media(root: str) -> list[str]:
@@ -146,6 +150,26 @@ def _warn_of_names(source: str, count: int, num_classes: int) -> None:
         num_classes,
         count,
     )
+
+
+def note_settings(folder: str, settings: dict[str, Any]) -> None:
+    """Keep in a folder how its files are made, for what is there is not made again.
+
+    Raises DataError where others were made otherwise.
+    """
+    path = Path(folder, SETTINGS)
+    if path.exists():
+        try:
+            before = json.loads(path.read_text())
+            changed = [k for k, v in settings.items() if before[k] != v]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: expected the settings of this folder's files") from error
+        if changed:
+            told = ", ".join(f"{k} {before[k]} (now {settings[k]})" for k in changed)
+            raise DataError(
+                f"{folder}: its files were made with {told}: take that again, or another folder"
+            )
+    write_text(path, json.dumps(settings) + "\n")
 
 
 def number_classes(names: Iterable[str]) -> dict[str, int]:

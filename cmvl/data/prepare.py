@@ -7,12 +7,12 @@ and why. Re-encoding goes on where it was stopped.
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import simplejson
 
-from cmvl.data.disk import CLASSES, find_media
+from cmvl.data.disk import CLASSES, find_media, note_settings
 from cmvl.data.frames import read_numbering
 from cmvl.data.parallel import Crash, for_each
 from cmvl.data.reencode import Encoding, reencode
@@ -69,7 +69,7 @@ def prepare(
     """Find the entries' videos under `videos`, write lists, classes.json and left_out.csv to `out`.
 
     With `encoding` video files are written anew under `encode_to`, which the lists then name.
-    Raises DataError if nothing at all is found.
+    Raises DataError if nothing at all is found, or what is there was encoded otherwise.
     """
     media = find_media(videos)
     root = os.path.abspath(videos)
@@ -84,6 +84,8 @@ def prepare(
             f"{every[0].name if every else '-'} (found {len(media)} videos in all)"
         )
     os.makedirs(out, exist_ok=True)  # before the work: it may not be allowed
+    if encoding:
+        note_settings(encode_to, asdict(encoding))
     paths = sorted({entry.path for entry in every if entry.path})
     done = _run(_targets(paths, root, os.path.abspath(encode_to or ".")), encoding, workers)
     for split, entries in found.items():

@@ -7,7 +7,7 @@ some mAP. What is finished is kept, so an interrupted run goes on where it stopp
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from cmvl.data.container import BROKEN, open_media
-from cmvl.data.disk import find_media
+from cmvl.data.disk import find_media, note_settings
 from cmvl.data.parallel import Crash, for_each
 from cmvl.utils.errors import DataError, UserError, VideoError
 from cmvl.utils.files import writing
@@ -39,7 +39,8 @@ class Cut:
 def prepare_ava(videos: str, out: str, cut: Cut, workers: int) -> str:
     """Cut the frames of every film under `videos` into a folder of `out`; returns a summary.
 
-    Raises DataError that names the films that could not be cut.
+    Raises DataError that names the films that could not be cut, or if those that are there were
+    cut otherwise.
     """
     media = find_media(videos)
     if not media:
@@ -48,6 +49,7 @@ def prepare_ava(videos: str, out: str, cut: Cut, workers: int) -> str:
         (name, os.path.join(videos, path), os.path.join(out, name))
         for name, path in sorted(media.items())
     ]
+    note_settings(out, asdict(cut))
     there = sum(os.path.isdir(target) for _, _, target in jobs)
     failed, short = [], []
     for place, answer in for_each(partial(_cut_one, cut=cut), jobs, workers, "films"):

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and disks that take no more."""
+"""Files that are there whole or not at all, and disks that take no more."""
 
 import os
 from collections.abc import Iterator
