@@ -106,7 +106,7 @@ def test_an_evaluation_has_the_statistics_of_the_checkpoint(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere forking is not safe")
 def test_data_workers_are_forked_whatever_python_prefers(tmp_path):
-    """Others would each import all anew: seconds, and a copy of everything."""
+    """Others import all anew and have lists of their own."""
     launch(crew_jobs.note_how_workers_start, [tmp_path], Crew(2, gpu=False))
     said = {(tmp_path / f"{rank}.txt").read_text() for rank in range(2)}
     assert said == {"fork"}

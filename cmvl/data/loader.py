@@ -42,7 +42,7 @@ def holding(held: Tensor | None, index: int) -> Iterator[None]:
 def start_method() -> str:
     """Of data workers, however this process was started itself, and whatever Python prefers.
 
-    Those that are not forked each import all anew, seconds long, and have a copy of everything.
+    Those that are forked import nothing anew and share the lists with this process.
     """
     return "fork" if sys.platform == "linux" else get_all_start_methods()[0]
 
