@@ -184,8 +184,13 @@ def test_a_job_cut_short_leaves_what_it_has_done(workers, folder, tmp_path):
 
 def test_a_place_that_takes_no_file_is_told_before_the_work(folder, tmp_path):
     (tmp_path / "file").touch()
+    work = run_job(
+        load_trained(folder / "run"),
+        find_videos([str(folder / "one.mp4")]),
+        Job(json=tmp_path / "file/p.json"),
+    )
     with pytest.raises(FileExistsError, match="/file'$"):
-        told(folder, Job(json=tmp_path / "file/p.json"), folder / "one.mp4")
+        next(work)
     assert check_place(Path("/dev/stdout")) is None
 
 
