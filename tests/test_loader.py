@@ -99,6 +99,13 @@ def test_predictions_are_told_too(monkeypatch):
         list(read_videos(cfg, [Source("a.mp4"), Source("b.mp4")], workers=1))
 
 
+def test_a_worker_that_dies_over_ones_own_videos_is_told_with_its_video(monkeypatch):
+    monkeypatch.setattr(VideoDataset, "read", lambda self, i, rng: os._exit(7))
+    cfg = load_cfg(None, ["DATA.PATH_TO_DATA_DIR", "."])
+    with pytest.raises(DataError, match=r"died \(exit code 7\) at a.mp4 \(video 1\)"):
+        list(read_videos(cfg, [Source("a.mp4"), Source("b.mp4")], workers=1))
+
+
 TWICE = """
 import time
 from multiprocessing import get_context

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +181,24 @@ def test_a_job_cut_short_leaves_what_it_has_done(workers, folder, tmp_path):
     assert [Path(video["path"]).name for video in said["videos"]] == ["one.mp4"]
     assert [Path(video["path"]).name for video in said["failed"]] == ["gone.mp4"]
     assert len(job.csv.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_scheduler_that_ends_a_job_leaves_what_it_has_done(workers, folder, tmp_path):
+    (tmp_path / "list.csv").write_text(f"{folder / 'tall.mp4'}\n" * 2000)
+    command = [sys.executable, str(ROOT / "tools/predict.py"), folder / "run", "list.csv"]
+    command += ["--json", "p.json", "--topk", "1", "--workers", str(workers)]
+    options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen([str(word) for word in command], **options) as job:
+        try:
+            job.stdout.readline()
+            os.killpg(job.pid, signal.SIGTERM)  # as schedulers do
+            _, told = job.communicate(timeout=240)
+        finally:
+            job.kill()
+    assert told == "interrupted\n" and job.returncode == 128 + signal.SIGINT
+    assert 0 < len(json.loads((tmp_path / "p.json").read_text())["videos"]) < 2000
 
 
 def test_a_place_that_takes_no_file_is_told_before_the_work(folder, tmp_path):

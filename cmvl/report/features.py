@@ -4,7 +4,7 @@ V clips, S crops, P windows of a map (one, unless a test crop is larger than a t
 channels of all pathways together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def check(wanted: Wanted) -> None:
 
 def write_features(
     trained: Trained, sources: Sequence[Source], out: Path, wanted: Wanted
-) -> Iterator[str | Failure]:
+) -> Generator[str | Failure, None, None]:
     """NAME.npz for each video, index.csv of all, head.npz; a line, or a failure, for each."""
     extractor, places = FeatureExtractor(trained, wanted), Places(sources)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """One call of tools/predict.py: videos one after another, each told, drawn and written."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,9 @@ class Job:
     workers: int = 0
 
 
-def run_job(trained: Trained, sources: Sequence[Source], job: Job) -> Iterator[str | Failure]:
+def run_job(
+    trained: Trained, sources: Sequence[Source], job: Job
+) -> Generator[str | Failure, None, None]:
     """What to show as the videos pass: text, or a video that failed. The others go on."""
     places = check_places(job, sources)
     work, write = find_work(trained, job)

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from cmvl.data.build import build_options, find_dataset
 from cmvl.data.dataset import VideoDataset
@@ -20,8 +22,9 @@ from cmvl.data.decode import VideoInfo
 from cmvl.data.disk import walk_media
 from cmvl.data.frames import PICTURES
 from cmvl.data.lists import split_line
-from cmvl.data.loader import sharing_advice, start_method
+from cmvl.data.loader import VideoLoader, holding
 from cmvl.data.records import Records
+from cmvl.launch.signals import handling
 from cmvl.utils.errors import DataError, VideoError
 
 LISTS = (".csv", ".txt", ".tsv", ".list")
@@ -153,7 +156,8 @@ class Videos(Dataset):
         records = OwnRecords(
             "", [s.path for s in sources], [-1] * count, range(count), ("",), frames
         )
-        self.dataset = VideoDataset(records, "test", **options)
+        self.dataset, self.records = VideoDataset(records, "test", **options), records
+        self.held: Tensor | None = None  # by the loader's workers
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -161,7 +165,8 @@ class Videos(Dataset):
     def __getitem__(self, i: int) -> Footage | Failure:
         source = self.sources[i]
         try:
-            clips, frames, info = self.dataset.read(i, np.random.default_rng(0))
+            with holding(self.held, i):
+                clips, frames, info = self.dataset.read(i, np.random.default_rng(0))
         except VideoError as error:
             return Failure(source, str(error))
         return Footage(source, clips.unflatten(0, (-1, self.crops)), frames, info)
@@ -170,6 +175,9 @@ class Videos(Dataset):
 class OwnRecords(Records):
     """`frames` 0: the list says nothing."""
 
+    def where(self, i: int) -> str:
+        return f"video {i + 1}"
+
     def frames(self, i: int) -> int | None:
         return super().frames(i) or None
 
@@ -177,35 +185,33 @@ class OwnRecords(Records):
 def read_videos(
     cfg: CfgNode, sources: Sequence[Source], workers: int = 0
 ) -> Iterator[Footage | Failure]:
-    """In the order of `sources`; `workers` processes read ahead."""
+    """In the order of `sources`; `workers` processes read ahead.
+
+    Raises DataError, naming the video, if one of them dies.
+    """
+    videos = Videos(cfg, sources)
     workers = max(0, min(workers, len(sources) - 1))
-    loader = DataLoader(
-        Videos(cfg, sources),
-        batch_size=None,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        multiprocessing_context=start_method() if workers else None,
+    yield from VideoLoader(
+        videos, workers, timeout=0, prefetch=2, batch_size=None, collate_fn=_as_it_is
     )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if advice := sharing_advice(str(error)):
-            raise DataError(advice) from error
-        raise
 
 
 def _as_it_is(item: Footage | Failure) -> Footage | Failure:
     return item
 
 
-def tell(results: Iterable[str | Failure], total: int) -> None:
-    """Print what comes; failures on the error stream, and at the end as the exit status."""
+def tell(results: Generator[str | Failure, None, None], total: int) -> None:
+    """Print what comes; failures on the error stream, and at the end as the exit status.
+
+    SIGTERM, which a scheduler sends when the time is up, ends it as Ctrl-C does.
+    """
     failures = 0
-    for result in results:
-        if isinstance(result, Failure):
-            failures += 1
-            print(f"error: {result.message}", file=sys.stderr, flush=True)
-        else:
-            print(result, flush=True)
+    with handling(signal.default_int_handler, [signal.SIGTERM]), closing(results):
+        for result in results:
+            if isinstance(result, Failure):
+                failures += 1
+                print(f"error: {result.message}", file=sys.stderr, flush=True)
+            else:
+                print(result, flush=True)
     if failures:
         sys.exit(f"{failures} of {total} videos could not be read")
