@@ -158,18 +158,19 @@ def note_settings(folder: str, settings: dict[str, Any]) -> None:
     Raises DataError where others were made otherwise.
     """
     path = Path(folder, SETTINGS)
-    if path.exists():
-        try:
-            before = json.loads(path.read_text())
-            changed = [k for k, v in settings.items() if before[k] != v]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: expected the settings of this folder's files") from error
-        if changed:
-            told = ", ".join(f"{k} {before[k]} (now {settings[k]})" for k in changed)
-            raise DataError(
-                f"{folder}: its files were made with {told}: take that again, or another folder"
-            )
-    write_text(path, json.dumps(settings) + "\n")
+    if not path.exists():
+        write_text(path, json.dumps(settings) + "\n")
+        return
+    try:
+        before = json.loads(path.read_text())
+        changed = [k for k, v in settings.items() if before[k] != v]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected the settings of this folder's files") from error
+    if changed:
+        told = ", ".join(f"{k} {before[k]} (now {settings[k]})" for k in changed)
+        raise DataError(
+            f"{folder}: its files were made with {told}: take that again, or another folder"
+        )
 
 
 def number_classes(names: Iterable[str]) -> dict[str, int]:
