@@ -49,13 +49,10 @@ class Report:
     def __str__(self) -> str:
         counts = ", ".join(f"{kind} {len(found)}" for kind, found in self.trouble.items())
         lines = [f"{self.list_file}: {self.listed} videos, {self.opened} opened; {counts}"]
-        for kind, found in self.trouble.items():
+        for kind, found in {**self.trouble, "twice": self.twice}.items():
             lines += [f"  {kind}: {message}" for message in found[:10]]
             if len(found) > 10:
                 lines.append(f"  {kind}: and {len(found) - 10} more")
-        lines += [f"  twice: {line}" for line in self.twice[:10]]
-        if len(self.twice) > 10:
-            lines.append(f"  twice: and {len(self.twice) - 10} more")
         lines.append(self._histogram())
         if self.clean_list:
             lines.append(f"  list without missing and broken videos: {self.clean_list}")

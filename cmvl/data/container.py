@@ -9,7 +9,7 @@ import av
 from av.error import FFmpegError
 from av.stream import Disposition
 
-from cmvl.utils.errors import VideoError
+from cmvl.utils.errors import UserError, VideoError
 
 PYAV = int(av.__version__.split(".")[0])
 if PYAV < 17:
@@ -57,10 +57,12 @@ def film(path: str, container: Any) -> Any:
 
 @contextmanager
 def damage(path: str, what: str) -> Iterator[None]:
-    """Turns any failure of PyAV into a VideoError that says `what` failed."""
+    """Turns any failure of PyAV into a VideoError that says `what` failed; what is told already
+    stays as it is.
+    """
     try:
         yield
-    except VideoError:
+    except UserError:
         raise
     except BROKEN as error:
         raise failure(path, what, error) from error

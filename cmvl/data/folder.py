@@ -48,8 +48,8 @@ def class_folders(path: str) -> list[str]:
             "`python tools/prepare_data.py folder` makes lists from class folders without "
             "train, val and test"
         )
-    names = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
-    names = [name for name in names if not name.startswith(".")]  # of notebooks, or of the system
+    folders = (entry.name for entry in os.scandir(path) if entry.is_dir())
+    names = sorted(name for name in folders if not name.startswith("."))  # .ipynb_checkpoints, say
     if not names:
         raise DataError(f"{path}: expected one folder for each class, found none")
     return names

@@ -84,10 +84,12 @@ def prepare(
             f"{every[0].name if every else '-'} (found {len(media)} videos in all)"
         )
     os.makedirs(out, exist_ok=True)  # before the work: it may not be allowed
+    paths = sorted({entry.path for entry in every if entry.path})
+    targets = dict.fromkeys(paths, "")
     if encoding:
         note_settings(encode_to, asdict(encoding))
-    paths = sorted({entry.path for entry in every if entry.path})
-    done = _run(_targets(paths, root, os.path.abspath(encode_to or ".")), encoding, workers)
+        targets = _targets(paths, root, os.path.abspath(encode_to))
+    done = _run(targets, encoding, workers)
     for split, entries in found.items():
         entries = [replace(e, **done[e.path]) if e.path else e for e in entries]
         listed = [entry for entry in entries if not entry.trouble]

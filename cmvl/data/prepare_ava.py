@@ -15,10 +15,10 @@ import av
 import cv2
 import numpy as np
 
-from cmvl.data.container import BROKEN, open_media
+from cmvl.data.container import damage, open_media
 from cmvl.data.disk import find_media, note_settings
 from cmvl.data.parallel import Crash, for_each
-from cmvl.utils.errors import DataError, UserError, VideoError
+from cmvl.utils.errors import DataError, VideoError
 from cmvl.utils.files import writing
 
 
@@ -80,15 +80,12 @@ def cut_frames(source: str, name: str, target: str, cut: Cut) -> int:
     shutil.rmtree(part, ignore_errors=True)
     os.makedirs(part)
     try:
-        with writing(target):
-            count = _write_pictures(source, os.path.join(part, name), cut)
-        if not count:
-            raise VideoError(f"{source}: expected frames from second {cut.start:g} on, found none")
-        os.rename(part, target)
-    except BROKEN as error:
-        if isinstance(error, UserError):
-            raise
-        raise VideoError(f"{source}: cannot be decoded to its end ({error})") from error
+        with damage(source, "cannot be decoded to its end"), writing(target):
+            if not (count := _write_pictures(source, os.path.join(part, name), cut)):
+                raise VideoError(
+                    f"{source}: expected frames from second {cut.start:g} on, found none"
+                )
+            os.rename(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return count

@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 from av.filter import Graph
 
-from cmvl.data.container import BROKEN, open_media
-from cmvl.utils.errors import UserError, VideoError
+from cmvl.data.container import damage, open_media
+from cmvl.utils.errors import VideoError
 from cmvl.utils.files import whole
 
 COLOUR = ("colorspace", "color_range", "color_primaries", "color_trc")
@@ -52,15 +52,9 @@ def reencode(source: str, target: str, encoding: Encoding) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with whole(path) as part:
-            if not _write(source, str(part), encoding):
-                raise VideoError(f"{source}: expected frames, found none")
-    except BROKEN as error:
-        if isinstance(error, UserError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise VideoError(f"{source}: cannot be decoded to its end ({reason})") from error
+    with damage(source, "cannot be decoded to its end"), whole(path) as part:
+        if not _write(source, str(part), encoding):
+            raise VideoError(f"{source}: expected frames, found none")
 
 
 def _write(source: str, part: str, encoding: Encoding) -> int:
