@@ -49,6 +49,14 @@ def test_a_tool_ends_with_one_line(capsys):
     assert ended.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
+def test_a_tool_runs_without_a_place_to_print_to(monkeypatch):
+    """`tool >&-`: Python has no stdout then."""
+    monkeypatch.setattr(sys, "stdout", None)
+    ran = []
+    run_tool(lambda: ran.append(True))
+    assert ran
+
+
 LOADING = """
 import time
 from cmvl.data.loader import VideoLoader

@@ -42,7 +42,8 @@ def run_tool(main: Callable[[], None]) -> None:
     So does a file that is not there, or a place where none can be written. Ctrl-C ends it with
     status 130.
     """
-    sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no UTF-8
+    if sys.stdout:  # not closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no UTF-8
     try:
         main()
     except KeyboardInterrupt:
