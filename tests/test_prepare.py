@@ -2,45 +2,21 @@
 
 import csv
 import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from ava_data import settings, write_ava
+from list_tools import cfg_for, make_charades, run_tool
 
-from cmvl.config import get_cfg
-from cmvl.data import build_dataset, parallel
+from cmvl.data import build_dataset
 from cmvl.data import prepare_sets as sets
-from cmvl.data.check import check
 from cmvl.data.decode import open_video, probe
-from cmvl.data.parallel import Crash, for_each
 from cmvl.data.prepare import prepare, write_list
 from cmvl.data.reencode import Encoding, reencode
 from cmvl.utils.errors import DataError, VideoError
 
 from video_files import cut, pictures, write_frames, write_sound, write_video
-
-ROOT = Path(__file__).parent.parent
-HEADER = "id,subject,script,actions,length\n"
-
-
-def run_tool(name, *args):
-    command = [sys.executable, str(ROOT / "tools" / name), *map(str, args)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-
-
-def cfg_for(folder, name, classes):
-    cfg = get_cfg()
-    cfg.TRAIN.DATASET = cfg.TEST.DATASET = name
-    cfg.TASK = "multi_label" if name == "Charades" else "classification"
-    cfg.DATA.PATH_TO_DATA_DIR, cfg.MODEL.NUM_CLASSES = str(folder), classes
-    cfg.DATA.RANDOM_FLIP, cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE = False, 4, 2
-    return cfg
 
 
 @pytest.fixture(scope="module")
@@ -155,18 +131,6 @@ def test_what_cannot_be_encoded_leaves_nothing_behind(tmp_path):
     assert os.listdir(tmp_path / "out") == []
 
 
-def make_charades(root):
-    row = '{},S,"a, b",{},2.00\n'
-    (root / "Charades_v1_train.csv").write_text(
-        HEADER + row.format("A1", "c001 0 1") + row.format("B2", "") + row.format("X", "c000 0 1")
-    )
-    (root / "Charades_v1_test.csv").write_text(HEADER + row.format("C3", "c000 0.5 1;c001 1 2"))
-    (root / "Charades_v1_classes.txt").write_text("c000 Holding clothes\nc001 Opening a door\n")
-    for name in ("A1", "B2", "C3"):
-        write_frames(root / "rgb" / name, 24, f"{name}-%06d.jpg")
-    return root
-
-
 def test_charades_lists(tmp_path):
     root = make_charades(tmp_path)
     lists = tmp_path / "lists"
@@ -260,99 +224,6 @@ def test_nothing_found(kinetics, tmp_path):
         sets.kinetics_entries(*(str(kinetics / f"{s}.csv") for s in ("train", "val")), csv_of_test)
 
 
-def test_check_names_every_trouble(tmp_path):
-    sound = [write_video(tmp_path / f"{i}.mp4", 20) for i in range(3)]
-    short, broken = write_video(tmp_path / "s.mp4", 3), cut(write_video(tmp_path / "b.mp4", 30))
-    frames = write_frames(tmp_path / "frames", 20)
-    rows = [*sound[:1], tmp_path / "gone.mp4", short, broken, frames]
-    text = "".join(f"{path} {i % 3}\n" for i, path in enumerate(rows))
-    lists = tmp_path / "lists"
-    lists.mkdir()
-    for split in ("train", "val", "test"):
-        (lists / f"{split}.csv").write_text(text)
-    config = tmp_path / "c.yaml"
-    config.write_text("DATA: {NUM_FRAMES: 8, SAMPLING_RATE: 2}\nMODEL: {NUM_CLASSES: 4}\n")
-    result = run_tool(
-        "check_data.py", "--cfg", config, "--splits", "train", "--workers", 0, "--out",
-        tmp_path / "clean", "--opts", "DATA.PATH_TO_DATA_DIR", lists,
-    )  # fmt: skip
-    assert result.returncode == 1 and result.stderr.endswith("2 videos cannot be used\n")
-    assert "5 videos, 5 opened; missing 1, broken 1, short 1" in result.stdout
-    assert f"missing: train.csv:2: {tmp_path}/gone.mp4" in result.stdout
-    assert f"short: train.csv:3: {short}: 3 frames, a clip spans 16" in result.stdout
-    assert f"broken: train.csv:4: {broken}: it is no video file" in result.stdout
-    assert "videos of a class: 0 to 2, median 1.5; 1 of 4 classes have none (3)" in result.stdout
-    clean = (tmp_path / "clean" / "train.csv").read_text().splitlines()
-    assert [line.split()[0] for line in clean] == [str(sound[0]), str(short), str(frames)]
-    data = build_dataset(cfg_for(lists, "Kinetics", 3), "val")
-    assert check(data, 3, sample=2).opened == 2
-
-
-def test_check_tells_what_stands_twice(tmp_path, monkeypatch):
-    """In a list, or in training's and another: a net would be tested on what it has learnt."""
-    monkeypatch.chdir(tmp_path)
-    for name in "abc":
-        write_video(tmp_path / f"{name}.mp4", 20)
-    (tmp_path / "train.csv").write_text("a.mp4 0\nb.mp4 1\n./a.mp4 1\nb.mp4 1\n")
-    for split in ("val", "test"):
-        (tmp_path / f"{split}.csv").write_text(f"c.mp4 0\n{tmp_path}/a.mp4 0\n")
-    (tmp_path / "c.yaml").write_text("DATA: {NUM_FRAMES: 8, SAMPLING_RATE: 2}\n")
-    opts = ["DATA.PATH_TO_DATA_DIR", tmp_path, "MODEL.NUM_CLASSES", 2]
-    result = run_tool("check_data.py", "--cfg", tmp_path / "c.yaml", "--workers", 0, *opts)
-    assert result.returncode == 0, result.stderr
-    told = [line for line in result.stdout.splitlines() if "twice" in line]
-    assert told == [
-        "  twice: train.csv:3 is the video of train.csv:1, of another class",
-        "  twice: train.csv:4 is the video of train.csv:2",
-        "  twice: val.csv:2 is the video of train.csv:1",
-        "  twice: test.csv:2 is the video of train.csv:1",
-    ]
-    data = build_dataset(cfg_for(tmp_path, "Kinetics", 2), "train")
-    (tmp_path / "train.csv").write_text("a.mp4 0\n" * 14)
-    again = build_dataset(cfg_for(tmp_path, "Kinetics", 2), "train")
-    assert "  twice: and 3 more\n" in str(check(again, 2))
-    assert check(data, 2, sample=1).twice == check(data, 2).twice  # of all, whatever is opened
-
-
-def test_clean_charades_keeps_whole_rows(tmp_path):
-    root = make_charades(tmp_path)
-    text = (root / "Charades_v1_train.csv").read_text()
-    (root / "Charades_v1_train.csv").write_text(text.replace("a, b", "a,\nb"))
-    cfg = cfg_for(root, "Charades", 2)
-    cfg.DATA.PATH_PREFIX = str(root / "rgb")
-    report = check(build_dataset(cfg, "train"), 2, out=str(tmp_path / "clean"))
-    assert report.unusable == 1 and "Charades_v1_train.csv:6" in report.trouble["missing"][0]
-    clean = (tmp_path / "clean" / "Charades_v1_train.csv").read_text()
-    assert clean.count("\n") == 5 and "X,S" not in clean and "B2,S" in clean
-
-
-def double_or_die(x):
-    if x == 3:
-        os._exit(1)
-    return 2 * x
-
-
-def test_a_crash_of_a_process_is_named(monkeypatch):
-    results = dict(for_each(double_or_die, list(range(6)), workers=1, what="doubling"))
-    assert isinstance(results.pop(3), Crash)
-    assert results == {0: 0, 1: 2, 2: 4, 4: 8, 5: 10}
-    monkeypatch.setattr(parallel, "_pool", None)
-    assert dict(for_each(double_or_die, [1], workers=0, what="doubling")) == {0: 2}
-
-
-def fail_or_note(path):
-    if path.name == "0":
-        raise ValueError("the disk is full")
-    time.sleep(0.01)
-    path.touch()
-
-
-def test_where_one_raises_the_others_are_not_waited_for(tmp_path):
-    with pytest.raises(ValueError, match="the disk is full"):
-        list(for_each(fail_or_note, [tmp_path / str(i) for i in range(500)], 1, "noting"))
-    assert len(os.listdir(tmp_path)) < 400
-
-
 def test_tools_for_ava(tmp_path):
     (tmp_path / "films").mkdir()
     write_video(tmp_path / "films" / "a.mp4", 30)
@@ -370,32 +241,3 @@ def test_tools_for_ava(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "nothing amiss" in result.stdout
-
-
-def test_a_clean_list_keeps_several_labels(tmp_path):
-    write_video(tmp_path / "a.mp4", 20)
-    (tmp_path / "train.csv").write_text('a.mp4 0,1,2\ngone.mp4 1\na.mp4 ""\na.mp4 "2"\n')
-    cfg = cfg_for(tmp_path, "Kinetics", 3)
-    cfg.TASK = "multi_label"
-    report = check(build_dataset(cfg, "train"), 3, out=str(tmp_path / "clean"))
-    assert report.classes == {0: 1, 1: 2, 2: 2}
-    path = f"{tmp_path}/a.mp4"
-    clean = (tmp_path / "clean" / "train.csv").read_text()
-    assert clean == f'{path} 0,1,2\n{path} ""\n{path} "2"\n'
-
-
-@pytest.mark.parametrize("quoted", [False, True])
-def test_a_clean_list_finds_its_videos_from_another_folder(tmp_path, quoted):
-    """Relative paths, in quotes as pandas writes them too."""
-    (tmp_path / "videos").mkdir()
-    write_video(tmp_path / "videos/a b.mp4", 20)
-    lists = tmp_path / "lists"
-    lists.mkdir()
-    path = '"../videos/a b.mp4"' if quoted else "../videos/a b.mp4"
-    (lists / "train.csv").write_text(f"\ufeff{path},1\n../videos/gone.mp4,0\n", encoding="utf-8")
-    data = build_dataset(cfg_for(lists, "Kinetics", 2), "train")
-    assert data.records.listed_path(0) == "../videos/a b.mp4"
-    check(data, 2, out=str(tmp_path / "far/away/clean"))
-    again = build_dataset(cfg_for(tmp_path / "far/away/clean", "Kinetics", 2), "train")
-    assert len(again) == 1 and again.records.label(0) == 1
-    assert Path(again.records.path(0)).samefile(tmp_path / "videos/a b.mp4")
