@@ -7,6 +7,7 @@ from list_tools import cfg_for, make_charades, run_tool
 
 from cmvl.data import build_dataset
 from cmvl.data.check import check
+from cmvl.data.decode import open_video
 
 from video_files import cut, write_frames, write_video
 
@@ -37,6 +38,27 @@ def test_check_names_every_trouble(tmp_path):
     assert [line.split()[0] for line in clean] == [str(sound[0]), str(short), str(frames)]
     data = build_dataset(cfg_for(lists, "Kinetics", 3), "val")
     assert check(data, 3, sample=2).opened == 2
+
+
+def test_damage_amid_a_video_is_found_where_every_frame_is_decoded(tmp_path):
+    folder = write_frames(tmp_path / "frames", 20)
+    (folder / "00007.jpg").write_bytes(b"")
+    video = write_video(tmp_path / "a.mp4", 60, options={"g": "12", "bf": "0"})
+    data = bytearray(video.read_bytes())
+    with open_video(video) as reader:
+        start, size = reader.packets[20].pos, reader.packets[20].size
+    data[start + 8 : start + size] = bytes(size - 8)
+    video.write_bytes(data)
+    (tmp_path / "train.csv").write_text(f"{folder} 0\n{video} 0\n")
+    config = tmp_path / "c.yaml"
+    config.write_text("DATA: {NUM_FRAMES: 8, SAMPLING_RATE: 2}\nMODEL: {NUM_CLASSES: 1}\n")
+    words = ["--cfg", config, "--splits", "train", "--workers", 0]
+    words += ["DATA.PATH_TO_DATA_DIR", tmp_path]
+    assert run_tool("check_data.py", *words).returncode == 0
+    result = run_tool("check_data.py", *words, "--every-frame")
+    assert result.returncode == 1 and result.stderr == "2 videos cannot be used\n"
+    assert "00007.jpg: expected a whole picture, found 0 bytes of none" in result.stdout
+    assert f"broken: train.csv:2: {video}: frame 20 is lost" in result.stdout
 
 
 def test_check_tells_what_stands_twice(tmp_path, monkeypatch):

@@ -152,4 +152,4 @@ def test_check_of_ids(tmp_path):
     assert result.returncode == 0, result.stderr
     assert f"{told}: 3: 1 (val.csv: 1 rows, first v0 at 2)" in result.stdout
     assert f"{told}: 2: 1 (train.csv: 4 rows, first t0 at 0)" in result.stdout
-    assert "of TASK detection all is checked" in run([*map(str, command), "--sample", "3"]).stderr
+    assert "are not for TASK detection" in run([*map(str, command), "--sample", "3"]).stderr

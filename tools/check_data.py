@@ -19,14 +19,17 @@ def main() -> None:
     parser.add_argument("--cfg", required=True, metavar="FILE", help="config file")
     parser.add_argument("--splits", nargs="+", default=["train", "val", "test"], metavar="SPLIT")
     parser.add_argument("--sample", type=int, default=0, help="videos drawn; 0: all of them")
+    parser.add_argument(
+        "--every-frame", action="store_true", help="decode all, not the first, middle and last only"
+    )
     parser.add_argument("--workers", type=int, default=cores(), help="processes")
     parser.add_argument("--out", default="", metavar="DIR", help="write cleaned lists here")
     parser.add_argument("--opts", nargs="*", default=[], help="overrides, as KEY VALUE pairs")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same")
     args = parser.parse_intermixed_args()  # options may stand among the overrides
     cfg = load_cfg(args.cfg, [*args.overrides, *args.opts])
-    if cfg.TASK == "detection" and (args.sample or args.out):
-        parser.error("--sample and --out are for lists of videos; of TASK detection all is checked")
+    if cfg.TASK == "detection" and (args.sample or args.out or args.every_frame):
+        parser.error("--sample, --every-frame and --out are not for TASK detection")
     unusable, train = 0, None
     for split in args.splits:
         if cfg.TASK == "detection":
@@ -34,7 +37,8 @@ def main() -> None:
         else:
             dataset = build_dataset(cfg, split)
             classes = cfg.MODEL.NUM_CLASSES
-            report = check(dataset, classes, args.sample, args.workers, args.out, train)
+            options = (args.sample, args.workers, args.out, train, args.every_frame)
+            report = check(dataset, classes, *options)
             train = dataset.records if split == "train" else train
         print(report)
         unusable += report.unusable

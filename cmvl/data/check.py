@@ -77,11 +77,13 @@ def check(
     workers: int = 0,
     out: str = "",
     train: Records | None = None,
+    every_frame: bool = False,
 ) -> Report:
     """Open every video of a data set, or `sample` of them drawn at random.
 
-    With `out`, a folder, a list without the missing and broken ones is written there. Of those of
-    `train`, the list of another split, this one should have none.
+    Decoded are the first, middle and last frame, or `every_frame`. With `out`, a folder, a list
+    without the missing and broken ones is written there. Of those of `train`, the list of another
+    split, this one should have none.
     """
     records = dataset.records
     places = np.arange(len(records))
@@ -99,6 +101,7 @@ def check(
         tau=dataset.sampling_rate,
         target_fps=dataset.target_fps,
         backend=dataset.backend,
+        every_frame=every_frame,
     )
     unusable = []
     found = dict(for_each(task, jobs, workers, f"checking {os.path.basename(records.list_file)}"))
@@ -116,16 +119,21 @@ def check(
 
 
 def probe_whole(
-    job: tuple[str, int | None], T: int, tau: float, target_fps: float, backend: str = "pyav"
+    job: tuple[str, int | None],
+    T: int,
+    tau: float,
+    target_fps: float,
+    backend: str = "pyav",
+    every_frame: bool = False,
 ) -> Probe:
-    """Open a video and decode its first, middle and last frame."""
+    """Open a video and decode its first, middle and last frame, or every one."""
     path, frames = job
     if not os.path.exists(path):
         return Probe("missing", path)
     try:
         with open_source(path, frames, target_fps, backend) as video:
             last = video.info.frames - 1
-            for _ in video.frames({0, last // 2, last}):
+            for _ in video.pictures(range(last + 1) if every_frame else {0, last // 2, last}):
                 pass
             span = clip_span(T, tau, target_fps, video.info.fps)
     except VideoError as error:

@@ -139,8 +139,8 @@ def _numbering(path: str, frames: int | None, changed: int) -> Numbering:
     numbered = {int(match[2]): match for match in parts if match}
     if not numbered:
         raise VideoError(
-            f"{path}: expected pictures with a number before .jpg or .png, found "
-            f"{', '.join(sorted(names)[:3]) or 'none'}"
+            f"{path}: expected pictures with a number before {', '.join(PICTURES)}, found "
+            f"{', '.join(sorted(os.listdir(path))[:3]) or 'none'}"
         )
     first, last = min(numbered), max(numbered)
     start = numbered[first]
