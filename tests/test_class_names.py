@@ -29,7 +29,7 @@ def write(folder, **files):
     return folder
 
 
-@pytest.mark.parametrize("dataset", ["Kinetics", "SSv1"])
+@pytest.mark.parametrize("dataset", ["Kinetics", "SSv1", "SSv2"])
 def test_lists(dataset, tmp_path):
     write(tmp_path, train__csv="a.mp4 2\n")
     assert names(tmp_path, dataset) == []

@@ -20,7 +20,7 @@ LEDGER = FOLDER / "paper.yaml"
 LISTS = {LEDGER, FOLDER / "study.yaml"}  # of configs, are none
 CONFIGS = sorted(path for path in FOLDER.rglob("*.yaml") if path not in LISTS)
 ABLATIONS = [path for path in CONFIGS if path.parent.name == "ablations"]
-OWN = ("demo", "your_data")  # not of the paper
+OWN = ("demo", "your_data", "SSV2")  # not of the paper
 CLIP = "VIDEO.NUM_CLIPS"
 # What each word of an ablation's name may change, beside the words that name its base.
 WORDS = {

@@ -12,7 +12,9 @@ from video_files import pictures, write_frames
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(
-    path for name in ("CHARADES", "SSV1") for path in (ROOT / "configs" / name).glob("*.yaml")
+    path
+    for name in ("CHARADES", "SSV1", "SSV2")
+    for path in (ROOT / "configs" / name).glob("*.yaml")
 )
 # Paths and sizes; nothing of what makes the recipe.
 SIZES = (

@@ -1,5 +1,6 @@
-"""Official annotations of Kinetics, Charades and SSv1, frame lists and class folders."""
+"""Official annotations of Kinetics, Charades, SSv1 and SSv2, frame lists, class folders."""
 
+import json
 import re
 
 import numpy as np
@@ -10,6 +11,9 @@ from cmvl.config import get_cfg
 from cmvl.data import build_dataset
 from cmvl.data.charades import FRAME_LIST, parse_actions, read_charades
 from cmvl.data.decode import VideoInfo
+from cmvl.data.prepare import prepare, write_list
+from cmvl.data.prepare_sets import something_entries
+from cmvl.data.something_files import EDITIONS
 from cmvl.losses import VideoLoss
 from cmvl.structures import collate
 from cmvl.utils.errors import ConfigError, DataError
@@ -250,6 +254,65 @@ def test_something_something_lists_that_cannot_be_used(text, message, ssv1, tmp_
     (tmp_path / labels).unlink()
     with pytest.raises(DataError, match="labels.csv: expected the official list of templates"):
         build_dataset(cfg_for(tmp_path, "SSv1", 2, RANDOM_FLIP=False), "train")
+
+
+def write_ssv2(folder, prefix, **videos):
+    """Lists of `videos`, and a file for each of train's."""
+    labels = {"Holding something": "1", "Turning something, slowly": "0"}
+    (folder / f"{prefix}labels.json").write_text(json.dumps(labels))
+    for name, rows in videos.items():
+        (folder / f"{prefix}{name}.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.mark.parametrize("prefix", ["something-something-v2-", ""])
+def test_official_something_something_v2(prefix, tmp_path):
+    """As both packages of the authors call the files."""
+    rows = [
+        {"id": "10", "label": "holding a cup", "template": "Holding [something]"},
+        {"id": "7", "template": "Turning [something], slowly", "placeholders": ["a cup"]},
+    ]
+    write_ssv2(tmp_path, prefix, train=rows, validation=rows[1:])
+    for row in rows:
+        write_video(tmp_path / f"{row['id']}.webm", 20, codec="libvpx-vp9")
+    cfg = cfg_for(tmp_path, "ssv2", 2, RANDOM_FLIP=False)
+    train, test = build_dataset(cfg, "train"), build_dataset(cfg, "test")
+    assert [int(train[i].label) for i in (0, 1)] == [1, 0] and not train[0].failures
+    assert train.class_names == ["Turning something, slowly", "Holding something"]
+    assert train.rule == "strided" and len(test) == 1
+    assert train.records.where(1) == f"{prefix}train.json:2"
+    cfg.DATA.RANDOM_FLIP = True
+    with pytest.raises(DataError, match="set DATA.RANDOM_FLIP False"):
+        build_dataset(cfg, "train")
+    splits, classes = something_entries(EDITIONS["ssv2"], str(tmp_path))
+    assert classes == {"Turning something, slowly": 0, "Holding something": 1}
+    prepare(splits, classes, str(tmp_path), str(tmp_path / "lists"), write_list)
+    again = build_dataset(cfg_for(tmp_path / "lists", "SSv2", 2, RANDOM_FLIP=False), "train")
+    assert [int(again[i].label) for i in (0, 1)] == [1, 0] and not again[1].failures
+    assert again.class_names == train.class_names
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ([{"id": "1", "template": "Poking [it]"}], "train.json:1: 'Poking it' in .* is none of th"),
+        ([{"id": "1"}], "train.json:1: expected a video's id and template, got {'id': '1'} in .*;"),
+        (["1"], "train.json:1: expected a video's id and template, got '1'"),
+        ({}, "train.json: expected a list in JSON, got dict"),
+        ([], "train.json: the list is empty"),
+    ],
+)
+def test_something_something_v2_that_cannot_be_used(rows, message, tmp_path):
+    write_ssv2(tmp_path, "", train=rows)
+    cfg = cfg_for(tmp_path, "SSv2", 2, RANDOM_FLIP=False)
+    with pytest.raises(DataError, match=message):
+        build_dataset(cfg, "train")
+    (tmp_path / "train.json").write_text("[{]")
+    with pytest.raises(DataError, match="train.json: expected a list in JSON .Expecting prop"):
+        build_dataset(cfg, "train")
+    (tmp_path / "labels.json").unlink()
+    with pytest.raises(DataError, match="something-something-v2-labels.json: expected .*No such f"):
+        build_dataset(cfg, "train")
 
 
 def test_class_folders(tmp_path):

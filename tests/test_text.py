@@ -10,7 +10,7 @@ from cmvl.data.ava_frames import read_frame_lists
 from cmvl.data.charades import read_charades, read_official_names
 from cmvl.data.disk import read_class_file
 from cmvl.data.kinetics import read_annotations
-from cmvl.data.ssv1 import is_official, read_labels
+from cmvl.data.something_files import is_csv, read_csv_labels, read_json
 from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 
@@ -18,8 +18,9 @@ READERS = {
     "Kinetics": read_annotations,
     "Charades": lambda path: read_charades(path, 3, ("",)),
     "Charades classes": lambda path: read_official_names(path.rpartition("/")[0], 3),
-    "SSv1": is_official,
-    "SSv1 labels": read_labels,
+    "SSv1": is_csv,
+    "SSv1 labels": read_csv_labels,
+    "SSv2": lambda path: read_json(path, {}),
     "AVA boxes": lambda path: read_boxes(path, Frames()),
     "AVA labels": read_label_map,
     "AVA frames": lambda path: read_frame_lists([path]),

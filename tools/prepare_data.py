@@ -3,18 +3,44 @@
 python tools/prepare_data.py kinetics --train train.csv --val val.csv --videos DIR --out LISTS
 python tools/prepare_data.py charades --annotations DIR --videos DIR --out LISTS
 python tools/prepare_data.py ssv1 --annotations DIR --videos DIR --out LISTS
+python tools/prepare_data.py ssv2 --annotations DIR --videos DIR --out LISTS
+python tools/prepare_data.py ucf101 --annotations DIR --videos DIR --fold 1 --out LISTS
+python tools/prepare_data.py hmdb51 --annotations DIR --videos DIR --fold 1 --out LISTS
+python tools/prepare_data.py diving48 --annotations DIR --videos DIR --out LISTS
 python tools/prepare_data.py folder --videos DIR --out LISTS
 python tools/prepare_data.py ava --videos FILMS --out FRAMES
 """
 
 import argparse
+from collections.abc import Callable
 
 from cmvl.data import prepare_sets as sets
-from cmvl.data.prepare import prepare, write_list
+from cmvl.data.prepare import Splits, prepare, write_list
 from cmvl.data.prepare_ava import Cut, prepare_ava
+from cmvl.data.prepare_splits import diving48_entries, hmdb51_entries, ucf101_entries
 from cmvl.data.reencode import Encoding
+from cmvl.data.something_files import EDITIONS
 from cmvl.utils.cores import cores
 from cmvl.utils.errors import run_tool
+
+OFFICIAL = {
+    "charades": "frame folders or videos",
+    "ssv1": "Something-Something-V1",
+    "ssv2": "Something-Something-V2",
+    "ucf101": "its --fold 1, 2 or 3",
+    "hmdb51": "its --fold 1, 2 or 3",
+    "diving48": "version 2 of its labels",
+}
+ENTRIES: dict[str, Callable[[argparse.Namespace], tuple[Splits, dict[str, int]]]] = {
+    "kinetics": lambda args: sets.kinetics_entries(args.train, args.val, args.test),
+    "charades": lambda args: sets.charades_entries(args.annotations),
+    "ssv1": lambda args: sets.something_entries(EDITIONS["ssv1"], args.annotations),
+    "ssv2": lambda args: sets.something_entries(EDITIONS["ssv2"], args.annotations),
+    "ucf101": lambda args: ucf101_entries(args.annotations, args.fold),
+    "hmdb51": lambda args: hmdb51_entries(args.annotations, args.fold),
+    "diving48": lambda args: diving48_entries(args.annotations),
+    "folder": lambda args: sets.folder_entries(args.videos, args.split, args.seed),
+}
 
 
 def parse() -> argparse.Namespace:
@@ -33,9 +59,11 @@ def parse() -> argparse.Namespace:
     kinetics.add_argument("--train", required=True, metavar="CSV", help="official annotation")
     kinetics.add_argument("--val", required=True, metavar="CSV", help="official annotation")
     kinetics.add_argument("--test", default="", metavar="CSV", help="only if it has labels")
-    for name in ("charades", "ssv1"):
-        official = data_sets.add_parser(name, parents=[common])
+    for name, about in OFFICIAL.items():
+        official = data_sets.add_parser(name, parents=[common], help=about)
         official.add_argument("--annotations", required=True, metavar="DIR", help="official files")
+        if name in ("ucf101", "hmdb51"):
+            official.add_argument("--fold", type=int, default=1, choices=(1, 2, 3), help="split")
     folder = data_sets.add_parser("folder", parents=[common], help="one folder for each class")
     folder.add_argument("--split", type=float, default=0.8, help="share of videos to train on")
     folder.add_argument("--seed", type=int, default=0, help="of the draw")
@@ -57,14 +85,7 @@ def main() -> None:
         print(prepare_ava(args.videos, args.out, cut, args.workers))
         return
     write = sets.write_charades if args.set == "charades" else write_list
-    if args.set == "kinetics":
-        splits, classes = sets.kinetics_entries(args.train, args.val, args.test)
-    elif args.set == "charades":
-        splits, classes = sets.charades_entries(args.annotations)
-    elif args.set == "ssv1":
-        splits, classes = sets.ssv1_entries(args.annotations)
-    else:
-        splits, classes = sets.folder_entries(args.videos, args.split, args.seed)
+    splits, classes = ENTRIES[args.set](args)
     encoding = Encoding(args.short_side, args.fps, args.gop, args.crf) if args.encode_to else None
     print(
         prepare(

@@ -37,6 +37,9 @@ class Entry:
     trouble: str = ""
 
 
+Splits = dict[str, list[Entry]]
+
+
 @dataclass
 class Prepared:
     """What was written: (videos listed, annotated) by split, and the entries left out."""
@@ -57,7 +60,7 @@ class Prepared:
 
 
 def prepare(
-    splits: dict[str, list[Entry]],
+    splits: Splits,
     classes: dict[str, int],
     videos: str,
     out: str,

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmvl.data import charades, kinetics, ssv1
+from cmvl.data import charades, kinetics
 from cmvl.data.disk import number_classes, walk_media
 from cmvl.data.folder import class_folders
-from cmvl.data.prepare import Entry
+from cmvl.data.prepare import Entry, Splits
+from cmvl.data.something_files import Edition, first_there
+from cmvl.data.text import official
 from cmvl.utils.errors import DataError
-
-Splits = dict[str, list[Entry]]
 
 
 def kinetics_entries(train: str, val: str, test: str = "") -> tuple[Splits, dict[str, int]]:
@@ -48,12 +48,12 @@ def charades_entries(folder: str) -> tuple[Splits, dict[str, int]]:
     """Charades_v1_{train,test}.csv and _classes.txt of a folder. A label is `length,actions`."""
     splits = {}
     for split, name in (("train", "Charades_v1_train.csv"), ("val", "Charades_v1_test.csv")):
-        path = _there(os.path.join(folder, name))
+        path = official(os.path.join(folder, name))
         splits[split] = [
             Entry(f"{name}:{line}", row["id"], f"{row['length']},{row['actions']}")
             for line, row in charades.read_rows(path)
         ]
-    classes = charades.read_official_classes(_there(os.path.join(folder, charades.NAMES)))
+    classes = charades.read_official_classes(official(os.path.join(folder, charades.NAMES)))
     return splits | {"test": splits["val"]}, classes
 
 
@@ -67,14 +67,15 @@ def write_charades(path: str, entries: Sequence[Entry]) -> None:
             writer.writerow([e.name, e.path, frames, *e.label.split(",", 1)])
 
 
-def ssv1_entries(folder: str) -> tuple[Splits, dict[str, int]]:
+def something_entries(edition: Edition, folder: str) -> tuple[Splits, dict[str, int]]:
     """The official lists of a folder."""
-    classes = ssv1.read_labels(os.path.join(folder, ssv1.LABELS))
+    classes = edition.read_labels(official(first_there(folder, edition.labels)))
     splits = {}
     for split in ("train", "val"):
-        name = ssv1.OFFICIAL_NAMES[split][0]
-        rows = ssv1.read_annotations(_there(os.path.join(folder, name)), classes)
-        splits[split] = [Entry(f"{name}:{n}", video, str(label)) for n, video, label in rows]
+        path = official(first_there(folder, edition.lists[split]))
+        where = os.path.basename(path)
+        rows = edition.read_annotations(path, classes)
+        splits[split] = [Entry(f"{where}:{n}", video, str(label)) for n, video, label in rows]
     return splits | {"test": splits["val"]}, classes
 
 
@@ -117,9 +118,3 @@ def _class_entries(root: str, folder: str, classes: dict[str, int]) -> list[Entr
     label = str(classes[os.path.basename(folder)])
     media = walk_media(os.path.join(root, folder))
     return [Entry(folder, os.path.join(folder, path), label) for path in sorted(media)]
-
-
-def _there(path: str) -> str:
-    if not os.path.isfile(path):
-        raise DataError(f"{path}: no such file; it comes with the data set's annotations")
-    return path
