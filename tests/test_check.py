@@ -80,6 +80,12 @@ def test_check_tells_what_stands_twice(tmp_path, monkeypatch):
         "  twice: val.csv:2 is the video of train.csv:1",
         "  twice: test.csv:2 is the video of train.csv:1",
     ]
+    words = ["--cfg", tmp_path / "c.yaml", "--workers", 0, "--splits"]
+    assert run_tool("check_data.py", *words, "val", *opts).stdout.count("videos, ") == 1
+    assert (
+        "--splits vall: expected some of train, val"
+        in run_tool("check_data.py", *words, "vall").stderr
+    )
     data = build_dataset(cfg_for(tmp_path, "Kinetics", 2), "train")
     (tmp_path / "train.csv").write_text("a.mp4 0\n" * 14)
     again = build_dataset(cfg_for(tmp_path, "Kinetics", 2), "train")

@@ -310,6 +310,10 @@ def test_something_something_v2_that_cannot_be_used(rows, message, tmp_path):
     (tmp_path / "train.json").write_text("[{]")
     with pytest.raises(DataError, match="train.json: expected a list in JSON .Expecting prop"):
         build_dataset(cfg, "train")
+    (tmp_path / "train.csv").write_text(f'{FRAME_LIST}\n1 0 0 1/1_000001.jpg ""\n')
+    with pytest.raises(DataError, match="train.csv: this is PySlowFast's frame list, which .*ssv2"):
+        build_dataset(cfg, "train")
+    (tmp_path / "train.csv").unlink()
     (tmp_path / "labels.json").unlink()
     with pytest.raises(DataError, match="something-something-v2-labels.json: expected .*No such f"):
         build_dataset(cfg, "train")

@@ -144,6 +144,12 @@ def _rows(path: str, separator: str, form: Form) -> Iterator[tuple[int, str, lis
                     "TEST.DATASET Kinetics read it as it is; "
                     "`python tools/prepare_data.py kinetics` makes such a list from it"
                 )
+            if number == 1 and text.startswith("original_vido_id"):  # sic
+                raise DataError(
+                    f"{path}: this is PySlowFast's frame list, which TRAIN.DATASET Charades reads; "
+                    "expected lines 'path label'. For Something-Something make them from the "
+                    "official files: `python tools/prepare_data.py ssv2`"
+                )
             video, _, label = (part.strip() for part in text.rpartition(separator))
             if not video:
                 raise DataError(
