@@ -59,6 +59,7 @@ def test_memory_is_counted_by_hand():
     assert slow.memory == push + pop + gate
     assert slow.head == d * 400
     assert slow.ratio == pytest.approx(1 + slow.memory / (slow.backbone + slow.head))
+    assert slow.flops == pytest.approx(2 * (slow.backbone + slow.memory + slow.head))
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_job(net, folder, made, tmp_path):
     assert {row["name"] for row in rows} == set(NAMES.values())
     assert probe(tmp_path / "films/v0.mp4").frames == 6 * FPS
     (video,) = json.loads(job.json.read_text())["videos"]
-    assert len(video["actions"]) == 36 and video["boxes"] == 12
+    assert len(video["actions"]) == 36 and video["boxes"] == 12 and video["seconds"] == 6
 
 
 def test_jobs_that_do_not_go_together(net, folder, made, tmp_path):
