@@ -16,10 +16,12 @@ from trained_nets import NAMES, TINY, write_checkpoint
 from cmvl.config import load_cfg
 from cmvl.engine.test import test as run_test
 from cmvl.inference import score_views
+from cmvl.model import build_model
 from cmvl.report.predict import load_predictor
 from cmvl.report.predict_job import Job, run_job
 from cmvl.report.trained import load_trained
 from cmvl.report.videos import Failure, Source, find_videos, read_videos
+from cmvl.tasks import find_task
 from cmvl.utils.errors import CheckpointError, DataError, UserError, VideoError
 from cmvl.utils.files import check_place
 
@@ -267,3 +269,12 @@ def test_config_and_names_from_files(folder, tmp_path):
     (tmp_path / "names.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match="names.txt: names of 2 classes, but the net has 3"):
         load_trained(folder / "run", class_file=str(tmp_path / "names.txt"))
+    with pytest.raises(UserError, match="kinetics400: names of 400 classes, but the net has 3"):
+        load_trained(folder / "run", class_file="kinetics400")
+    wide = load_cfg(str(tmp_path / "net.yaml"), ["MODEL.NUM_CLASSES", "400"])
+    net = {"model_state": build_model(wide, find_task(wide.TASK).head).state_dict()}
+    torch.save(net, tmp_path / "bare.pyth")
+    (tmp_path / "net.yaml").write_text(wide.dump())
+    places = {"cfg_file": str(tmp_path / "net.yaml"), "class_file": "kinetics400"}
+    names = load_trained(tmp_path / "bare.pyth", **places).class_names
+    assert (names[0], names[290], names[-1]) == ("abseiling", "sharpening knives", "zumba")

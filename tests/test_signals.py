@@ -92,6 +92,30 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path):
         time.sleep(0.05)
 
 
+SHARING = """
+import os, socket, sys, time
+from multiprocessing import resource_sharer
+from cmvl.launch.signals import as_in_a_worker
+
+as_in_a_worker()
+resource_sharer.DupFd(0)  # starts what hands over tensors
+for words in (b"", b"amid a handshake"):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(resource_sharer._resource_sharer._address)
+        client.send(words)
+time.sleep(0.5)
+sys.excepthook(ValueError, ValueError("another"), None)
+"""
+
+
+def test_a_worker_says_nothing_where_its_main_process_leaves_amid_a_tensor():
+    """As one does that is interrupted."""
+    words = [sys.executable, "-c", SHARING]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.stderr == "ValueError: another\n"
+
+
 def is_alive(pid):
     """A dead one that nobody has asked for is in state Z."""
     try:

@@ -35,7 +35,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; else what is there")
     parser.add_argument("--workers", type=int, default=0, help="processes that read ahead")
     parser.add_argument("--cfg", default="", metavar="FILE", help="for weights without a config")
-    parser.add_argument("--classes", default="", metavar="FILE", help="names: .json, or one a line")
+    parser.add_argument(
+        "--classes", default="", metavar="FILE", help="names: .json, one a line, or kinetics400"
+    )
     parser.add_argument("--opts", nargs="*", default=[], help="config overrides, KEY VALUE pairs")
     return parser.parse_args()
 

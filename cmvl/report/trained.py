@@ -38,7 +38,8 @@ def load_trained(
     """From a checkpoint, or the last one of a run's folder.
 
     `opts`: KEY VALUE pairs over its config. `cfg_file`: in place of it, for weights without one.
-    `class_file`: in place of its class names, a .json of {"name": index} or one name a line.
+    `class_file`: in place of its class names, a .json of {"name": index}, one name a line, or
+    `kinetics400`.
     Raises UserError.
     """
     path = Path(place)
@@ -52,7 +53,7 @@ def load_trained(
     load_weights(model, path, may_miss=())
     names = list(saved.get("class_names", ()))
     if class_file:
-        names = read_class_file(class_file)
+        names = _read_names(class_file)
     if names and len(names) != cfg.MODEL.NUM_CLASSES:
         raise UserError(
             f"{class_file or path}: names of {len(names)} classes, but the net has "
@@ -61,6 +62,15 @@ def load_trained(
     first = int(cfg.TASK == "detection")  # action ids count from 1
     names = names or [str(k + first) for k in range(cfg.MODEL.NUM_CLASSES)]
     return Trained(path, cfg, task, model.to(on).eval(), names, on)
+
+
+def _read_names(source: str) -> list[str]:
+    if source == "kinetics400" and not Path(source).exists():
+        from torchvision.models.video import R3D_18_Weights
+
+        # In alphabetical order, in which PySlowFast and others number them too.
+        return list(R3D_18_Weights.KINETICS400_V1.meta["categories"])
+    return read_class_file(source)
 
 
 def _content(path: Path, may_be_foreign: bool) -> dict:
