@@ -180,3 +180,11 @@ def test_places(folder, tmp_path):
     same[1].write_bytes(same[0].read_bytes())
     list(run_job(trained, [Source(str(p)) for p in same], Job(html=tmp_path / "pages")))
     assert len(list((tmp_path / "pages").iterdir())) == 2
+
+
+def test_colours_go_to_the_classes_that_are_shown_first():
+    """There are eight; of nine classes the least likely has none."""
+    scores = np.full((3, 9), 0.01)
+    scores[:, 0], scores[0, 8], scores[1:, 7], scores[2, 1] = 0.0, 0.9, 0.9, 0.4
+    colours = Overlay([Track("", "", np.arange(4.0), scores)], None, "abcdefghi").colours()
+    assert list(colours) == [7, 8, 1, 2, 3, 4, 5, 6] and len(set(colours.values())) == 8
