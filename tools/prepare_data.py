@@ -8,6 +8,7 @@ python tools/prepare_data.py ucf101 --annotations DIR --videos DIR --fold 1 --ou
 python tools/prepare_data.py hmdb51 --annotations DIR --videos DIR --fold 1 --out LISTS
 python tools/prepare_data.py diving48 --annotations DIR --videos DIR --out LISTS
 python tools/prepare_data.py folder --videos DIR --out LISTS
+python tools/prepare_data.py segments --train CSV --val CSV --videos DIR --encode-to DIR --out DIR
 python tools/prepare_data.py ava --videos FILMS --out FRAMES
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from cmvl.data import prepare_sets as sets
 from cmvl.data.prepare import Splits, prepare, write_list
 from cmvl.data.prepare_ava import Cut, prepare_ava
+from cmvl.data.prepare_segments import segment_entries
 from cmvl.data.prepare_splits import diving48_entries, hmdb51_entries, ucf101_entries
 from cmvl.data.reencode import Encoding
 from cmvl.data.something_files import EDITIONS
@@ -39,6 +41,7 @@ ENTRIES: dict[str, Callable[[argparse.Namespace], tuple[Splits, dict[str, int]]]
     "ucf101": lambda args: ucf101_entries(args.annotations, args.fold),
     "hmdb51": lambda args: hmdb51_entries(args.annotations, args.fold),
     "diving48": lambda args: diving48_entries(args.annotations),
+    "segments": lambda args: segment_entries(args.train, args.val, args.test),
     "folder": lambda args: sets.folder_entries(args.videos, args.split, args.seed),
 }
 
@@ -55,10 +58,11 @@ def parse() -> argparse.Namespace:
     common.add_argument("--workers", type=int, default=cores(), help="encoding processes")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     data_sets = parser.add_subparsers(dest="set", required=True)
-    kinetics = data_sets.add_parser("kinetics", parents=[common], help="400, 600 or 700")
-    kinetics.add_argument("--train", required=True, metavar="CSV", help="official annotation")
-    kinetics.add_argument("--val", required=True, metavar="CSV", help="official annotation")
-    kinetics.add_argument("--test", default="", metavar="CSV", help="only if it has labels")
+    for name, about in (("kinetics", "400, 600 or 700"), ("segments", "parts of long videos")):
+        listed = data_sets.add_parser(name, parents=[common], help=about)
+        listed.add_argument("--train", required=True, metavar="CSV", help="annotation")
+        listed.add_argument("--val", required=True, metavar="CSV", help="annotation")
+        listed.add_argument("--test", default="", metavar="CSV", help="only if it has labels")
     for name, about in OFFICIAL.items():
         official = data_sets.add_parser(name, parents=[common], help=about)
         official.add_argument("--annotations", required=True, metavar="DIR", help="official files")
@@ -75,7 +79,10 @@ def parse() -> argparse.Namespace:
     ava.add_argument("--fps", type=int, default=Cut.fps, help="frames a second")
     ava.add_argument("--quality", type=int, default=Cut.quality, help="of the JPEGs, up to 100")
     ava.add_argument("--workers", type=int, default=cores(), help="processes")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.set == "segments" and not args.encode_to:
+        parser.error("segments are written as videos of their own: name a folder with --encode-to")
+    return args
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from functools import partial
 import simplejson
 
 from cmvl.data.disk import CLASSES, find_media, note_settings
+from cmvl.data.excerpt import Span
 from cmvl.data.frames import read_numbering
 from cmvl.data.parallel import Crash, for_each
 from cmvl.data.reencode import Encoding, reencode
@@ -22,11 +23,15 @@ MISSING = "not on disk"
 BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
+Source = tuple[str, Span | None]  # a file, or part of one
+
+
 @dataclass(frozen=True)
 class Entry:
     """An annotated video: where it stands in its annotation, its name on disk, what it shows.
 
     `path` is absolute, "" if it is not there; `frames` is the number of a folder's pictures.
+    `span`: the seconds of the file that are meant, None for all of it.
     """
 
     where: str
@@ -35,6 +40,11 @@ class Entry:
     path: str = ""
     frames: int | None = None
     trouble: str = ""
+    span: Span | None = None
+
+    @property
+    def source(self) -> Source:
+        return self.path, self.span
 
 
 Splits = dict[str, list[Entry]]
@@ -87,14 +97,14 @@ def prepare(
             f"{every[0].name if every else '-'} (found {len(media)} videos in all)"
         )
     os.makedirs(out, exist_ok=True)  # before the work: it may not be allowed
-    paths = sorted({entry.path for entry in every if entry.path})
-    targets = dict.fromkeys(paths, "")
+    sources = sorted({e.source for e in every if e.path}, key=lambda s: (s[0], s[1] or ()))
+    targets = dict.fromkeys(sources, "")
     if encoding:
         note_settings(encode_to, asdict(encoding))
-        targets = _targets(paths, root, os.path.abspath(encode_to))
+        targets = _targets(sources, root, os.path.abspath(encode_to))
     done = _run(targets, encoding, workers)
     for split, entries in found.items():
-        entries = [replace(e, **done[e.path]) if e.path else e for e in entries]
+        entries = [replace(e, **done[e.source]) if e.path else e for e in entries]
         listed = [entry for entry in entries if not entry.trouble]
         result.left_out += [entry for entry in entries if entry.trouble]
         result.counts[split] = (len(listed), len(entries))
@@ -125,34 +135,43 @@ def _find(entry: Entry, media: dict[str, str], root: str) -> Entry:
     return replace(entry, path=path)
 
 
-def _targets(paths: Sequence[str], root: str, folder: str) -> dict[str, str]:
-    """Where each is written anew: as .mp4 for its suffix, or after it, if others differ in that."""
-    names = {path: os.path.relpath(path, root) for path in paths}
+def _targets(sources: Sequence[Source], root: str, folder: str) -> dict[Source, str]:
+    """Where each is written anew: as .mp4 for its suffix, or after it, if others differ in that;
+    parts of a file with their milliseconds."""
+    names = {path: os.path.relpath(path, root) for path, _ in sources}
     stems = {path: os.path.splitext(name)[0] for path, name in names.items()}
     alike = Counter(stems.values())
     return {
-        path: os.path.join(folder, (stems if alike[stems[path]] == 1 else names)[path] + ".mp4")
-        for path in paths
+        (path, span): os.path.join(
+            folder, (stems if alike[stems[path]] == 1 else names)[path] + _times(span) + ".mp4"
+        )
+        for path, span in sources
     }
 
 
-def _ready(job: tuple[str, str], encoding: Encoding | None) -> dict:
+def _times(span: Span | None) -> str:
+    return "".join(f"_{round(1000 * second):09d}" for second in span or ())
+
+
+def _ready(job: tuple[Source, str], encoding: Encoding | None) -> dict:
     """The fields of an entry that only its file can tell."""
-    path, target = job
+    (path, span), target = job
     try:
+        if os.path.isdir(path) and span:
+            return {"trouble": "unreadable: parts are cut out of video files, this is a folder"}
         if os.path.isdir(path):
             return {"frames": read_numbering(path).count}
         if os.path.getsize(path) == 0:
             return {"trouble": "empty file"}
         if encoding:
-            reencode(path, target, encoding)
+            reencode(path, target, encoding, span)
             return {"path": target}
     except VideoError as error:
         return {"trouble": f"unreadable: {str(error).removeprefix(f'{path}: ')}"}
     return {}
 
 
-def _run(targets: dict[str, str], encoding: Encoding | None, workers: int) -> dict[str, dict]:
+def _run(targets: dict[Source, str], encoding: Encoding | None, workers: int) -> dict[Source, dict]:
     # Looking at files is waiting for the disk; only encoding deserves processes.
     workers, what = (workers, "encoding") if encoding else (0, "looking")
     jobs, done = list(targets.items()), {}

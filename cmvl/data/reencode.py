@@ -13,6 +13,8 @@ import av
 from av.filter import Graph
 
 from cmvl.data.container import damage, open_media
+from cmvl.data.container import film as find_film
+from cmvl.data.excerpt import Span, frames_between
 from cmvl.utils.errors import VideoError
 from cmvl.utils.files import whole
 
@@ -42,8 +44,8 @@ class Encoding:
         }
 
 
-def reencode(source: str, target: str, encoding: Encoding) -> None:
-    """Write the video of `source` (no sound) as the mp4 file `target`, upright.
+def reencode(source: str, target: str, encoding: Encoding, span: Span | None = None) -> None:
+    """Write the video of `source` (no sound), or a `span` of it, as the mp4 file `target`, upright.
 
     `target` appears only when it is complete; one that exists is left as it is. Raises VideoError,
     and UserError where the disk takes no more.
@@ -53,22 +55,21 @@ def reencode(source: str, target: str, encoding: Encoding) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with damage(source, "cannot be decoded to its end"), whole(path) as part:
-        if not _write(source, str(part), encoding):
-            raise VideoError(f"{source}: expected frames, found none")
+        if not _write(source, str(part), encoding, span):
+            where = " from {:g} to {:g} s".format(*span) if span else ""
+            raise VideoError(f"{source}: expected frames{where}, found none")
 
 
-def _write(source: str, part: str, encoding: Encoding) -> int:
+def _write(source: str, part: str, encoding: Encoding, span: Span | None) -> int:
     with open_media(source) as reader:
-        if not reader.streams.video:
-            raise VideoError(f"{source}: expected a video stream, found none")
-        film = reader.streams.video[0]
-        film.codec_context.thread_type, film.codec_context.thread_count = "NONE", 1
+        film = find_film(source, reader)
+        pictures = frames_between(source, span) if span else reader.decode(film)
         with av.open(part, "w", format="mp4") as writer:
             rate = Fraction(encoding.fps) if encoding.fps else film.average_rate or Fraction(30)
             stream = writer.add_stream("libx264", rate=rate, options=encoding.options())
             stream.pix_fmt = "yuv420p"
             frames = 0
-            for frame in _filtered(reader, film, encoding):
+            for frame in _filtered(pictures, film, encoding):
                 if frames == 0:
                     stream.width, stream.height = frame.width, frame.height
                     stream.codec_context.time_base = frame.time_base
@@ -82,10 +83,10 @@ def _write(source: str, part: str, encoding: Encoding) -> int:
         return frames
 
 
-def _filtered(reader, film, encoding: Encoding):
-    """The frames upright, scaled, in the rate asked for."""
+def _filtered(frames, film, encoding: Encoding):
+    """Frames of `film` upright, scaled, in the rate asked for."""
     graph = None
-    for frame in reader.decode(film):
+    for frame in frames:
         if graph is None:
             graph = _graph(film, frame, encoding)
         elif (frame.width, frame.height) != (film.width, film.height):
