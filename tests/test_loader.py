@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cmvl.config import load_cfg
+from cmvl.data import loader as loader_module
 from cmvl.data.dataset import VideoDataset
 from cmvl.data.loader import VideoLoader, holding, sharing_advice
 from cmvl.data.records import MultiLabelRecords, Records
@@ -65,6 +66,24 @@ def test_worker_is_named_with_its_file(data, how, timeout):
     data.how = "lives"
     data.records = Records("/lists/val.csv", [data.records.path(0)] * 2, [0] * 2, range(2))
     assert len(list(loader_of(data))) == 2
+
+
+def test_a_scheduler_s_signal_does_not_end_workers_that_just_start(data, monkeypatch):
+    """They would take the run down with them while it saves."""
+    start = loader_module._start_worker
+
+    def late(worker):
+        time.sleep(1)
+        start(worker)
+
+    data.how = "lives"
+    monkeypatch.setattr(loader_module, "_start_worker", late)
+    loader = loader_of(data)
+    batches = loader._get_iterator()
+    for worker in batches._workers:
+        os.kill(worker.pid, signal.SIGTERM)
+    assert len(list(batches)) == 4
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
 FULL = "unable to allocate shared memory(shm) for file </torch_1_2>: No space left on device (28)"

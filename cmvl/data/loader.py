@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from cmvl.launch.signals import as_in_a_worker
+from cmvl.launch.signals import STOP_SIGNALS, as_in_a_worker, held_back
 from cmvl.structures import VideoBatch
 from cmvl.utils.errors import DataError, UserError
 
@@ -96,7 +96,8 @@ class VideoLoader(DataLoader):
         """
         others = active_children()
         try:
-            yield
+            with held_back(STOP_SIGNALS):  # before a worker is deaf to them, they would end it
+                yield
         except BaseException as error:  # Ctrl-C too
             started = [child for child in active_children() if child not in others]
             for worker in started:

@@ -191,9 +191,13 @@ def read_videos(
     """
     videos = Videos(cfg, sources)
     workers = max(0, min(workers, len(sources) - 1))
-    yield from VideoLoader(
+    loader = VideoLoader(
         videos, workers, timeout=0, prefetch=2, batch_size=None, collate_fn=_as_it_is
     )
+    try:
+        yield from loader
+    finally:
+        loader.kill_workers()
 
 
 def _as_it_is(item: Footage | Failure) -> Footage | Failure:
