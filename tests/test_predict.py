@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,16 @@ def test_workers_read_ahead_in_order(folder):
     results = told(folder, Job(workers=2), *names)
     assert "one.mp4" in results[0] and "tall.mp4" in results[2]
     assert isinstance(results[1], Failure)
+
+
+def test_workers_end_at_once_where_nobody_reads_on(folder):
+    trained = load_trained(folder / "run")
+    others = active_children()
+    results = read_videos(trained.cfg, [Source(str(folder / "one.mp4"))] * 9, workers=2)
+    next(results)
+    workers = [child for child in active_children() if child not in others]
+    results.close()
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
 
 
 def test_python_api_raises(folder):

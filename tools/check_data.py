@@ -46,8 +46,9 @@ def main() -> None:
         else:
             dataset = build_dataset(cfg, split)
             classes = cfg.MODEL.NUM_CLASSES
-            options = (args.sample, args.workers, args.out, train, args.every_frame)
-            report = check(dataset, classes, *options)
+            report = check(
+                dataset, classes, args.sample, args.workers, args.out, train, args.every_frame
+            )
             train = dataset.records if split == "train" else train
         print(report)
         unusable += report.unusable

@@ -12,7 +12,7 @@ from fvcore.common.config import CfgNode
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset
 from cmvl.data.disk import check_numbering, fitting_names, locate, read_names
-from cmvl.data.lists import check_labels, find_list, list_roots
+from cmvl.data.lists import FRAME_LIST, check_labels, find_list, list_roots
 from cmvl.data.records import MultiLabelRecords, Row
 from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
@@ -24,7 +24,6 @@ OFFICIAL_NAMES = {
 }
 NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
 NAMES = "Charades_v1_classes.txt"
-FRAME_LIST = "original_vido_id video_id frame_id path labels"  # PySlowFast's header, sic
 
 
 @DATASETS.register()

@@ -16,6 +16,7 @@ from cmvl.utils.errors import DataError
 
 DEMO = "to try cmvl without any data, `make demo` writes a small set of its own"
 INTEGER = "-?[0-9]+"
+FRAME_LIST = "original_vido_id video_id frame_id path labels"  # PySlowFast's header, sic
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _rows(path: str, separator: str, form: Form) -> Iterator[tuple[int, str, lis
                     "TEST.DATASET Kinetics read it as it is; "
                     "`python tools/prepare_data.py kinetics` makes such a list from it"
                 )
-            if number == 1 and text.startswith("original_vido_id"):  # sic
+            if number == 1 and text.startswith(FRAME_LIST.split()[0]):
                 raise DataError(
                     f"{path}: this is PySlowFast's frame list, which TRAIN.DATASET Charades reads; "
                     "expected lines 'path label'. For Something-Something make them from the "

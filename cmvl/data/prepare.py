@@ -12,7 +12,7 @@ from functools import partial
 
 import simplejson
 
-from cmvl.data.disk import CLASSES, find_media, note_settings
+from cmvl.data.disk import CLASSES, find_media, note_settings, number_classes
 from cmvl.data.excerpt import Span
 from cmvl.data.frames import read_numbering
 from cmvl.data.parallel import Crash, for_each
@@ -114,6 +114,22 @@ def prepare(
     with open(left_out, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.writelines(f"{e.where};{e.name};{e.trouble}\n" for e in result.left_out)
     return result
+
+
+def number_labels(splits: Splits) -> tuple[Splits, dict[str, int]]:
+    """Labels that are names of classes as numbers, in the alphabetical order of training's.
+
+    Without a test split that of validation is the test's too. Raises DataError.
+    """
+    classes = number_classes(entry.label for entry in splits["train"])
+    numbered: Splits = {}
+    for split, entries in splits.items():
+        for e in entries:
+            if e.label not in classes:
+                raise DataError(f"{e.where}: class {e.label!r} is not in the training csv")
+        numbered[split] = [replace(e, label=str(classes[e.label])) for e in entries]
+    numbered.setdefault("test", numbered["val"])
+    return numbered, classes
 
 
 def write_list(path: str, entries: Sequence[Entry]) -> None:

@@ -5,9 +5,7 @@ import math
 import os
 from collections.abc import Iterator
 
-from cmvl.data.disk import number_classes
-from cmvl.data.excerpt import Span
-from cmvl.data.prepare import Entry, Splits
+from cmvl.data.prepare import Entry, Splits, number_labels
 from cmvl.data.text import open_text
 from cmvl.utils.errors import DataError
 
@@ -20,20 +18,12 @@ def segment_entries(train: str, val: str, test: str = "") -> tuple[Splits, dict[
     Classes are numbered in the alphabetical order of `train`'s labels. Without `test` the segments
     of `val` are the test's too. Raises DataError, naming the line.
     """
-    files = {"train": train, "val": val, "test": test or val}
-    rows = {split: list(_read(file)) for split, file in files.items()}
-    classes = number_classes(label for *_, label in rows["train"])
-    splits: Splits = {split: [] for split in files}
-    for split, segments in rows.items():
-        for where, path, span, label in segments:
-            if label not in classes:
-                raise DataError(f"{where}: class {label!r} is not in the training csv")
-            splits[split].append(Entry(where, path, str(classes[label]), span=span))
-    return splits, classes
+    files = {"train": train, "val": val} | ({"test": test} if test else {})
+    return number_labels({split: list(_read(path)) for split, path in files.items()})
 
 
-def _read(file: str) -> Iterator[tuple[str, str, Span, str]]:
-    """(where, path, span, label) of every row."""
+def _read(file: str) -> Iterator[Entry]:
+    """Labelled by the names of classes."""
     name = os.path.basename(file)
     with open_text(file, newline="") as lines:
         reader = csv.DictReader(lines, skipinitialspace=True)
@@ -53,7 +43,7 @@ def _read(file: str) -> Iterator[tuple[str, str, Span, str]]:
                     f"{where}: expected a path, a start before its end (seconds, or h:m:s) and a "
                     f"label, got {','.join(str(row[column]) for column in COLUMNS)!r} in {file}"
                 ) from error
-            yield where, path, (start, end), label
+            yield Entry(where, path, label, span=(start, end))
 
 
 def seconds(text: str) -> float:

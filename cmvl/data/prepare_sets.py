@@ -9,7 +9,7 @@ import numpy as np
 from cmvl.data import charades, kinetics
 from cmvl.data.disk import number_classes, walk_media
 from cmvl.data.folder import class_folders
-from cmvl.data.prepare import Entry, Splits
+from cmvl.data.prepare import Entry, Splits, number_labels
 from cmvl.data.something_files import Edition, first_there
 from cmvl.data.text import official
 from cmvl.utils.errors import DataError
@@ -20,27 +20,21 @@ def kinetics_entries(train: str, val: str, test: str = "") -> tuple[Splits, dict
 
     Without a labelled `test` the validation videos are the test's too.
     """
-    rows = {"train": kinetics.read_annotations(train), "val": kinetics.read_annotations(val)}
-    if test:
-        rows["test"] = kinetics.read_annotations(test)
-    classes = number_classes(row.label for row in rows["train"] if row.label)
-    files = {"train": train, "val": val, "test": test}
-    splits = {split: _kinetics_split(files[split], rows[split], classes) for split in rows}
-    return {"test": splits["val"], **splits}, classes
+    files = {"train": train, "val": val} | ({"test": test} if test else {})
+    return number_labels({split: _kinetics_split(path) for split, path in files.items()})
 
 
-def _kinetics_split(path: str, rows: list, classes: dict[str, int]) -> list[Entry]:
+def _kinetics_split(path: str) -> list[Entry]:
+    """Labelled by the names of classes."""
     name = os.path.basename(path)
     entries = []
-    for row in rows:
+    for row in kinetics.read_annotations(path):
         if not row.label:
             raise DataError(
                 f"{name}:{row.line}: no label in {path}; leave the official test csv out, then "
                 "the validation videos are tested on"
             )
-        if row.label not in classes:
-            raise DataError(f"{name}:{row.line}: class {row.label!r} is not in the training csv")
-        entries.append(Entry(f"{name}:{row.line}", row.name, str(classes[row.label])))
+        entries.append(Entry(f"{name}:{row.line}", row.name, row.label))
     return entries
 
 
