@@ -15,7 +15,7 @@ import pytest
 from cmvl.config import load_cfg
 from cmvl.data import loader as loader_module
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.loader import VideoLoader, holding, sharing_advice
+from cmvl.data.loader import VideoLoader, holding, sharing_advice, watched
 from cmvl.data.records import MultiLabelRecords, Records
 from cmvl.data.transforms import EvalTransform
 from cmvl.report.videos import Source, Videos, read_videos
@@ -109,6 +109,18 @@ def test_a_container_short_of_shared_memory_is_told(data, monkeypatch, how):
     with pytest.raises(DataError, match="in shared memory.*--shm-size") as error:
         list(loader)
     assert ".mp4" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_death_is_told_where_what_it_interrupts_fails_for_it(data):
+    """As torch's writer of checkpoints does, which then misses the end of its file."""
+    with pytest.raises(DataError, match="loading stopped: DataLoader worker .pid 7. is killed"):
+        with watched(loader_of(data)):
+            try:
+                raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+            finally:
+                raise RuntimeError("unexpected pos 589952 vs 589840")
+    with pytest.raises(RuntimeError, match="^unexpected pos$"), watched(loader_of(data)):
+        raise RuntimeError("unexpected pos")
 
 
 def test_predictions_are_told_too(monkeypatch):

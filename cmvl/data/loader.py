@@ -156,10 +156,13 @@ def watched(*loaders: VideoLoader) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader" not in str(error):
+        cause: BaseException | None = error
+        while cause and "DataLoader" not in str(cause):
+            cause = cause.__context__  # what it interrupts may fail for it, as a write of torch's
+        if not cause:
             raise
         guilty = [loader for loader in loaders if loader.has_lost_a_worker()] or loaders
-        blame = "\n".join(loader.accusation(str(error)) for loader in guilty)
+        blame = "\n".join(loader.accusation(str(cause)) for loader in guilty)
         message = sharing_advice(blame) or blame
         for loader in loaders:
             loader.kill_workers()
