@@ -36,7 +36,7 @@ class Trouble(VideoDataset):
         with holding(self.held, index):
             if index == 2 and self.how == "dies":
                 os._exit(7)
-            if index == 2:
+            if index == 2 and self.how == "hangs":
                 time.sleep(600)
         return super()._load(index, rng, failures)
 
