@@ -50,6 +50,7 @@ class VideoBatch:
     failures: tuple[str, ...] = ()
     keyframes: tuple[KeyFrame, ...] = ()  # of each video, in tests of boxes
     clip_labels: Tensor | None = None  # (B, N, K) multi-hot, where clips differ from their video
+    lost: tuple[int, ...] = ()  # positions of videos left out, for they could not be read
 
     @property
     def targets(self) -> tuple[Tensor, ...]:
@@ -87,10 +88,12 @@ class Prediction(NamedTuple):
 def collate(items: list[VideoItem]) -> VideoBatch:
     """Stack the videos that could be read; the failures of all items are kept."""
     read = [item for item in items if item.clips is not None]
+    lost = tuple(item.index for item in items if item.clips is None)
     failures = tuple(message for item in items for message in item.failures)
     index = torch.tensor([item.index for item in read], dtype=torch.int64)
     if not read:
-        return VideoBatch(torch.empty(0, dtype=torch.uint8), torch.empty(0), index, None, failures)
+        nothing = torch.empty(0, dtype=torch.uint8), torch.empty(0)
+        return VideoBatch(*nothing, index, failures=failures, lost=lost)
     clips = (
         read[0].clips.unsqueeze(0)  # in a worker in shared memory already, if of a test
         if len(read) == 1
@@ -105,8 +108,9 @@ def collate(items: list[VideoItem]) -> VideoBatch:
             index,
             failures=failures,
             clip_labels=torch.stack(per_clip) if per_clip else None,
+            lost=lost,
         )
     shift = torch.tensor([clips.shape[1], 0, 0, 0, 0])  # clip n of video b is clip b * N + n
     boxes = torch.cat([item.boxes + b * shift for b, item in enumerate(read)])
     keyframes = tuple(item.keyframe for item in read if item.keyframe is not None)
-    return VideoBatch(clips, torch.cat(labels), index, boxes, failures, keyframes)
+    return VideoBatch(clips, torch.cat(labels), index, boxes, failures, keyframes, lost=lost)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -184,6 +185,19 @@ def test_a_job_cut_short_leaves_what_it_has_done(workers, folder, tmp_path):
     assert [Path(video["path"]).name for video in said["videos"]] == ["one.mp4"]
     assert [Path(video["path"]).name for video in said["failed"]] == ["gone.mp4"]
     assert len(job.csv.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("tool", ["predict", "extract_features"])
+def test_tools_tell_what_needs_less_memory(tool, folder, tmp_path, monkeypatch):
+    def short(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    words = [tool, folder / "run", folder / "one.mp4"]
+    words += ["--out", tmp_path] if tool == "extract_features" else []
+    monkeypatch.setattr(sys, "argv", [*map(str, words)])
+    monkeypatch.setattr(f"cmvl.report.{tool.removeprefix('extract_')}.encode_views", short)
+    with pytest.raises(SystemExit, match="(?s)error: out of memory with .* TEST.CHUNK below"):
+        runpy.run_path(str(ROOT / f"tools/{tool}.py"), run_name="__main__")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -11,11 +11,11 @@ from cmvl.config import batch_plan, check_training, load_cfg
 from cmvl.engine.optim import build_schedule
 from cmvl.engine.precision import Precision
 from cmvl.engine.step import Stepper
-from cmvl.engine.trouble import memory_advice
+from cmvl.engine.trouble import memory_advice, view_memory_advice
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
 from cmvl.losses import BoxLoss, VideoLoss
 from cmvl.structures import VideoBatch
-from cmvl.utils.errors import ConfigError, TrainingError
+from cmvl.utils.errors import ConfigError, TrainingError, UserError
 
 from toy import MEMORY, random_clips, toy_box_model, toy_model
 
@@ -157,6 +157,17 @@ def test_out_of_memory_under_multi_iteration():
         with memory_advice(load_cfg(None, opts), CPU):
             raise torch.OutOfMemoryError("CUDA out of memory")
     assert "VIDEO.STRATEGY" not in str(told.value)
+
+
+def test_out_of_memory_in_views():
+    """Lowering TEST.CHUNK changes no score; predictions know no TEST.PRECISION."""
+    found = []
+    for halves, opts in ((True, []), (False, []), (True, ["TEST.CHUNK", "1"])):
+        with pytest.raises(UserError, match="views of 256 x 256 at a time on cpu") as told:
+            with view_memory_advice(load_cfg(None, opts), CPU, halves):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        found.append([key in str(told.value) for key in ("TEST.CHUNK below 10", "bfloat16", "GPU")])
+    assert found == [[True, True, True], [True, False, True], [False, True, True]]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ python tools/extract_features.py output/cm long.mp4 --out dir --kind video --win
 import argparse
 from pathlib import Path
 
+from cmvl.engine.trouble import view_memory_advice
 from cmvl.report.features import KINDS, Wanted, write_features
 from cmvl.report.trained import load_trained
 from cmvl.report.videos import find_videos, tell
@@ -40,7 +41,8 @@ def main() -> None:
     trained = load_trained(args.checkpoint, args.opts, args.device, args.cfg)
     names = Wanted.__dataclass_fields__
     wanted = Wanted(**{name: value for name, value in vars(args).items() if name in names})
-    tell(write_features(trained, sources, args.out, wanted), len(sources))
+    with view_memory_advice(trained.cfg, trained.device, halves=False):
+        tell(write_features(trained, sources, args.out, wanted), len(sources))
 
 
 if __name__ == "__main__":

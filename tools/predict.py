@@ -10,6 +10,7 @@ python tools/predict.py output/ava video.mp4 --boxes persons.csv --mp4 boxes.mp4
 import argparse
 from pathlib import Path
 
+from cmvl.engine.trouble import view_memory_advice
 from cmvl.report.predict_job import Job, run_job
 from cmvl.report.trained import load_trained
 from cmvl.report.videos import find_videos, tell
@@ -48,7 +49,8 @@ def main() -> None:
     trained = load_trained(args.checkpoint, args.opts, args.device, args.cfg, args.classes)
     names = Job.__dataclass_fields__
     job = Job(**{name: value for name, value in vars(args).items() if name in names})
-    tell(run_job(trained, sources, job), len(sources))
+    with view_memory_advice(trained.cfg, trained.device, halves=False):
+        tell(run_job(trained, sources, job), len(sources))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ CIRCUMSTANCES = (
     "TRAIN.CHECKPOINT_MINUTES", "TRAIN.CHECKPOINT_KEEP", "TRAIN.AUTO_RESUME", "MODEL.COMPILE",
     "MODEL.MEMORY_FORMAT", "VIDEO.CLIPS_AT_ONCE",
 )  # fmt: skip
+# What has no part in the scores of a test, besides the weights.
+NOT_OF_TESTS = (
+    "OUTPUT_DIR", "RNG_SEED", "NUM_GPUS", "LOG_PERIOD", "DIST", "TENSORBOARD", "TRAIN", "SOLVER",
+    "AUG", "MIXUP", "BN", "DATA_LOADER", "TEST.ENABLE", "TEST.CHECKPOINT_FILE_PATH", "TEST.CHUNK",
+    "TEST.SKIP_BROKEN", "DATA.ENSEMBLE_METHOD",
+)  # fmt: skip
 # A machine's own affairs: where it has its things, and how it reads them.
 OWN = (
     "OUTPUT_DIR", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "AVA.FRAME_DIR",
@@ -88,6 +94,12 @@ def check_resume(text: str, cfg: CfgNode) -> str:
             )
     others = [c for c in changes if not _is_in(c.key, CIRCUMSTANCES) and c.key not in FIRST]
     return f"the run goes on, not as it began: {_listed(others)}" if others else ""
+
+
+def settings_of_test(cfg: CfgNode) -> dict[str, Any]:
+    """All that a test's scores depend on, by key."""
+    every = flat(yaml.safe_load(cfg.dump()))
+    return {key: value for key, value in every if not _is_in(key, NOT_OF_TESTS)}
 
 
 def check_alike(text: str, cfg: CfgNode, who: str) -> None:

@@ -96,6 +96,10 @@ class Ava(VideoDataset):
         """Whole videos: a window's memory is gathered in one process."""
         return np.flatnonzero(np.unique(self.records.video, return_inverse=True)[1] % ranks == rank)
 
+    def unit(self, index: int) -> int:
+        """The number of its video."""
+        return int(self.records.video[index])
+
     def _keyframes(self, split: str) -> KeyFrames:
         """Training: every key frame with boxes. Tests: those and all that their windows hold."""
         video, second = self.table.keyframes()
@@ -113,7 +117,9 @@ class Ava(VideoDataset):
             seconds = self.window.around(second, first[asked], last[asked])
             codes = np.unique(video[:, None] * SECONDS + seconds)
             video, second = codes // SECONDS, codes % SECONDS
-        return KeyFrames(self.places.root, self.table.videos, self.places, video, second)
+        return KeyFrames(
+            self.places.root, self.table.videos, self.places, video, second, self.table.fingerprint
+        )
 
     def _label(self, index: int) -> Tensor:
         return torch.empty(0, self.table.num_classes)  # of a key frame that could not be read

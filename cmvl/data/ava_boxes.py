@@ -1,6 +1,8 @@
 """The boxes of every key frame, each once with all its actions, in a few arrays."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +42,12 @@ class BoxTable:
 
     def __len__(self) -> int:
         return len(self._codes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal where two tables have the same boxes with the same actions."""
+        parts = [self._codes, self._boxes, self._actions, self._ends]
+        return hashlib.sha256(b"\n".join(part.tobytes() for part in parts)).hexdigest()
 
     def keyframes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(video, second) of every key frame that has boxes, in order."""

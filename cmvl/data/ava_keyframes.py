@@ -22,6 +22,7 @@ class KeyFrames:
     places: Places
     video: NDArray[np.int64]
     second: Seconds
+    boxes: str = ""  # a text that is another where the boxes or their actions are others
     class_names: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -32,8 +33,9 @@ class KeyFrames:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal where two machines have the same key frames."""
-        parts = ["\n".join(self.names).encode(), self.video.tobytes(), self.second.tobytes()]
+        """Equal where two machines have the same key frames and boxes."""
+        names = "\n".join([*self.names, self.boxes])
+        parts = [names.encode(), self.video.tobytes(), self.second.tobytes()]
         return hashlib.sha256(b"\n".join(parts)).hexdigest()
 
     def where(self, i: int) -> str:

@@ -80,7 +80,7 @@ def build_loader(cfg: CfgNode, split: str) -> VideoLoader:
     """
     dataset = build_dataset(cfg, split)
     _check_alike(dataset)
-    videos, sampler = 1, dataset.shard(rank(), world_size())
+    videos, sampler = 1, [*map(int, dataset.shard(rank(), world_size()))]
     if split == "train":
         plan, ranks = batch_plan(cfg, world_size()), world_size()
         videos = plan.videos

@@ -76,6 +76,10 @@ class VideoDataset(Dataset):
         """The items of process `rank` of `ranks`: each is in exactly one, in rising order."""
         return range(rank, len(self), ranks)
 
+    def unit(self, index: int) -> int:
+        """The number of what is tested in one go with an item: the item itself."""
+        return index
+
     def __str__(self) -> str:
         clips = self.num_clips if self.split == "train" else self.views
         return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import simplejson
@@ -17,6 +18,8 @@ from cmvl.engine.board import build_board
 from cmvl.engine.keeper import leave
 from cmvl.engine.precision import Precision, build_precision
 from cmvl.engine.setup import record_start, setup
+from cmvl.engine.trouble import view_memory_advice
+from cmvl.engine.unfinished import Unfinished, find_unfinished
 from cmvl.evaluation.positions import plot_positions
 from cmvl.evaluation.results import Listing
 from cmvl.inference import Predictor
@@ -58,13 +61,15 @@ def test(cfg: CfgNode) -> Result:
     logger.info("testing %s", loader.dataset)
     predictor, evaluator = task.predictor(cfg, "test"), task.evaluator(cfg, "test")
     precision = build_precision(cfg.TEST.PRECISION, device)
-    with stop_requests() as stop, watched(loader):
-        result = evaluate(model, loader, predictor, evaluator, precision, stop)
+    with stop_requests() as stop, view_memory_advice(cfg, device), watched(loader):
+        unfinished = find_unfinished(cfg, weights, loader, stop)
+        result = evaluate(model, loader, predictor, evaluator, precision, stop, unfinished)
     if is_main():
         summary = {"weights": str(weights), "data": str(loader.dataset), **vars(result)}
         listing = Listing(loader.dataset.records.path, loader.dataset.class_names)
         results = Path(cfg.OUTPUT_DIR) / "results"
         _write_results(results, summary, evaluator, listing)
+        unfinished.remove()
         build_board(cfg).results(results, result.metrics)
         logger.info("test  %s", "  ".join(f"{k} {v:.4g}" for k, v in result.metrics.items()))
     if result.skipped:
@@ -106,35 +111,45 @@ def evaluate(
     evaluator: Evaluator,
     precision: Precision,
     stop: StopRequest | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Result:
-    """Metrics of everything readable in `loader`, over all processes; the main one has them."""
+    """Metrics of everything readable in `loader`, over all processes; the main one has them.
+
+    `unfinished`: what of this test was done before, and keeps what is done now.
+    """
     share_buffers(model)
     model.eval()
-    skipped: list[str] = []
+    skipped = unfinished.skipped if unfinished else {}
     batches = _readable(loader, precision.device, skipped, stop)
     with precision.autocast():
-        for prediction in _everybodys(predictor(model, batches)):
+        predictions = predictor(model, batches)
+        if unfinished:
+            predictions = unfinished.keeping(predictions)
+        for prediction in _everybodys(predictions, unfinished.before if unfinished else []):
             evaluator.update(*prediction)
-    skipped = [message for part in gather(skipped) for message in part]
+    skipped = dict(chain.from_iterable(part.items() for part in gather(skipped)))
     if stop is not None and highest(int(bool(stop))):
         leave(stop)  # together: who has done its share waits for the others
     if not is_main():
         return Result()
-    return Result(evaluator.compute(), evaluator.by_position(), skipped)
+    told = [skipped[index] for index in sorted(skipped)]
+    return Result(evaluator.compute(), evaluator.by_position(), told)
 
 
-def _everybodys(mine: Iterator[Prediction]) -> Iterable[Prediction]:
-    """All processes' predictions on the main one, in the order of the list; alone, as they come."""
-    if world_size() == 1:
+def _everybodys(mine: Iterator[Prediction], before: list[Prediction]) -> Iterable[Prediction]:
+    """All processes' predictions on the main one, and those `before`, in the order of the list;
+    alone, as they come.
+    """
+    if world_size() == 1 and not before:
         return mine
     together = gather([p._replace(scores=p.scores.cpu()) for p in mine])
-    return sorted((p for part in together for p in part), key=lambda p: p.index)
+    return sorted(chain(before, *together), key=lambda p: p.index)
 
 
 def _readable(
     loader: DataLoader,
     device: torch.device,
-    skipped: list[str],
+    skipped: dict[int, str],
     stop: StopRequest | None,
 ) -> Iterator[VideoBatch]:
     """The batches that could be read, on `device`; what could not goes to `skipped`."""
@@ -142,6 +157,6 @@ def _readable(
     for batch in batches:
         if stop:
             return
-        skipped.extend(batch.failures)
+        skipped.update(zip(batch.lost, batch.failures, strict=True))
         if len(batch.index):
             yield batch.to(device)

@@ -9,7 +9,7 @@ from fvcore.common.config import CfgNode
 from cmvl.config import batch_plan
 from cmvl.config.plan import BatchPlan
 from cmvl.utils.distributed import world_size
-from cmvl.utils.errors import TrainingError
+from cmvl.utils.errors import TrainingError, UserError
 
 
 @contextmanager
@@ -19,6 +19,31 @@ def memory_advice(cfg: CfgNode, device: torch.device) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise TrainingError(_advice(cfg, device)) from error
+
+
+@contextmanager
+def view_memory_advice(cfg: CfgNode, device: torch.device, halves: bool = True) -> Iterator[None]:
+    """The same for tests and predictions, as a UserError. `halves`: TEST.PRECISION has a say."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        chunk, side = cfg.TEST.CHUNK, cfg.DATA.TEST_CROP_SIZE
+        ways = [f"TEST.CHUNK below {chunk} (same scores)"] * (chunk > 1)
+        if halves and cfg.TEST.PRECISION == "float32":
+            ways.append("TEST.PRECISION bfloat16 (about half the memory)")
+        ways.append("a GPU that no other program uses")
+        raise UserError(
+            f"out of memory with {chunk} views of {side} x {side} at a time on {device}."
+            f"{_had(device)} What would need less, mildest first:\n  " + "\n  ".join(ways)
+        ) from error
+
+
+def _had(device: torch.device) -> str:
+    if device.type != "cuda":
+        return ""
+    free, total = torch.cuda.mem_get_info(device)
+    peak = torch.cuda.max_memory_allocated(device)
+    return f" Peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f}, {free / 2**30:.1f} free."
 
 
 def _fewer_at_once(cfg: CfgNode, plan: BatchPlan) -> str:
@@ -44,11 +69,6 @@ def _rates(cfg: CfgNode, scale: float) -> str:
 
 def _advice(cfg: CfgNode, device: torch.device) -> str:
     plan = batch_plan(cfg, world_size())
-    had = ""
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        peak = torch.cuda.max_memory_allocated(device)
-        had = f" Peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f}, {free / 2**30:.1f} free."
     ways = []
     if cfg.BN.CLIPWISE and plan.at_once > 1:  # else all clips have to be in one pass
         ways.append(_fewer_at_once(cfg, plan))
@@ -62,6 +82,6 @@ def _advice(cfg: CfgNode, device: torch.device) -> str:
     ways.append(f"TRAIN.BATCH_SIZE below {cfg.TRAIN.BATCH_SIZE} (the learning rate follows)")
     ways.append(f"in validations, TRAIN.EVAL_VIEWS or TEST.CHUNK below {cfg.TEST.CHUNK}")
     return (
-        f"out of memory with {plan} on {device}.{had} What would need less, mildest first:\n  "
-        + "\n  ".join(ways)
+        f"out of memory with {plan} on {device}.{_had(device)} What would need less, mildest "
+        "first:\n  " + "\n  ".join(ways)
     )

@@ -1,4 +1,4 @@
-"""A small training in processes of its own, which can be made to fail at a chosen point."""
+"""A small training or test in processes of its own, made to fail at a chosen point."""
 
 import io
 import json
@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 from torch.optim import SGD
 
+from cmvl import inference
 from cmvl.checkpoint import Checkpointer, folder
 from cmvl.config import load_cfg
 from cmvl.data import dataset
+from cmvl.engine import test as testing
 from cmvl.engine import train as training
 from cmvl.engine.setup import build_crew
 from cmvl.engine.step import Stepper
@@ -48,6 +50,7 @@ POINTS = {
     "evaluation": (training, "evaluate"),
     "end": (Checkpointer, "end_epoch"),
     "decoding": (dataset, "cut_clips"),
+    "scoring": (inference, "predict_video"),
 }
 
 
@@ -95,7 +98,7 @@ def run(cfg, blow):
     """What each process of a run does."""
     if blow and blow.rank == rank():
         blow.prepare()
-    training.train(cfg)
+    (training.train if cfg.TRAIN.ENABLE else testing.test)(cfg)
 
 
 def main(options, blow, said):
