@@ -165,13 +165,23 @@ def test_a_broken_training_video_is_replaced_counted_and_named(data, tmp_path):
     assert "test.csv:5" in summary["skipped"][0]
 
 
-def test_a_mistake_in_the_tests_list_is_told_before_the_training(data, tmp_path):
+@pytest.mark.parametrize(
+    "right, wrong, told",
+    [
+        (" 1\n", " 7\n", "label 7 at test.csv:"),
+        (".mp4", ".avi", "is not there; 1 of 4 videos"),
+    ],
+)
+def test_a_mistake_in_the_tests_list_is_told_before_the_training(
+    right, wrong, told, data, tmp_path
+):
     lists = tmp_path / "data"
     lists.mkdir()
     for name in ("train.csv", "val.csv", "test.csv"):
         (lists / name).write_text((data / name).read_text())
-    (lists / "test.csv").write_text((data / "test.csv").read_text().replace(" 1\n", " 7\n", 1))
+    (lists / "test.csv").write_text((data / "test.csv").read_text().replace(right, wrong, 1))
     args = ["DATA.PATH_TO_DATA_DIR", lists, "DATA.PATH_PREFIX", data, "TRAIN.BATCH_SIZE", 4]
     result = run_net("--cfg", BASELINE, *SMALL, *args, "OUTPUT_DIR", tmp_path / "out")
-    assert result.returncode == 1 and "label 7 at test.csv:" in result.stderr
+    assert result.returncode == 1 and told in result.stderr
+    assert "test.csv:" in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()

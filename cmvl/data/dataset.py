@@ -6,6 +6,7 @@ workers nor the order of reading changes a clip.
 """
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,8 @@ from cmvl.data.transforms import Transform, View
 from cmvl.structures import VideoItem
 from cmvl.utils.errors import DataError, VideoError
 from cmvl.utils.logging import printable
+
+LOOKED_FOR = 256  # videos of a list before a training: a second or two on a disk far away
 
 
 class VideoDataset(Dataset):
@@ -79,6 +82,23 @@ class VideoDataset(Dataset):
     def unit(self, index: int) -> int:
         """The number of what is tested in one go with an item: the item itself."""
         return index
+
+    def check_there(self) -> None:
+        """Looks for some videos, evenly spaced in the list; an evaluation would stop at one that is
+        missing. Raises DataError.
+        """
+        if self.skip_broken or not len(self):
+            return
+        some = np.unique(np.linspace(0, len(self) - 1, LOOKED_FOR).astype(int)).tolist()
+        gone = [i for i in some if not os.path.exists(self.records.path(i))]
+        if gone:
+            raise DataError(
+                f"{self.records.where(gone[0])}: {self.records.path(gone[0])} is not there; "
+                f"{len(gone)} of {len(some)} videos of this list that were looked for are missing, "
+                "and an evaluation would stop at the first. Set DATA.PATH_PREFIX, mend the list "
+                "(`python tools/check_data.py` names every one), or set TEST.SKIP_BROKEN True to "
+                "leave such videos out"
+            )
 
     def __str__(self) -> str:
         clips = self.num_clips if self.split == "train" else self.views

@@ -88,8 +88,10 @@ def _build_loaders(cfg: CfgNode) -> tuple[VideoLoader, VideoLoader | None]:
     """Of training and validation; what evaluations lack is told now, not in hours or days."""
     loader = build_loader(cfg, "train")
     val_loader = build_loader(cfg, "val") if cfg.TRAIN.EVAL_PERIOD else None
-    if cfg.TEST.ENABLE:
-        build_dataset(cfg, "test")
+    evaluated = [val_loader.dataset] if val_loader else []
+    evaluated += [build_dataset(cfg, "test")] if cfg.TEST.ENABLE else []
+    for dataset in evaluated:
+        dataset.check_there()
     if val_loader or cfg.TEST.ENABLE:  # once: AVA's takes seconds, and both have the same truth
         find_task(cfg.TASK).evaluator(cfg, "val" if val_loader else "test")
     return loader, val_loader
