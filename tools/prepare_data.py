@@ -10,6 +10,7 @@ python tools/prepare_data.py diving48 --annotations DIR --videos DIR --out LISTS
 python tools/prepare_data.py folder --videos DIR --out LISTS
 python tools/prepare_data.py segments --train CSV --val CSV --videos DIR --encode-to DIR --out DIR
 python tools/prepare_data.py ava --videos FILMS --out FRAMES
+python tools/prepare_data.py cvat --annotations EXPORT.zip ... --videos DIR --out DIR
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from cmvl.data import prepare_sets as sets
 from cmvl.data.prepare import Splits, prepare, write_list
 from cmvl.data.prepare_ava import Cut, prepare_ava
+from cmvl.data.prepare_cvat import prepare_cvat
 from cmvl.data.prepare_segments import segment_entries
 from cmvl.data.prepare_splits import diving48_entries, hmdb51_entries, ucf101_entries
 from cmvl.data.reencode import Encoding
@@ -33,6 +35,7 @@ OFFICIAL = {
     "hmdb51": "its --fold 1, 2 or 3",
     "diving48": "version 2 of its labels",
 }
+CVAT = ("annotations", "videos", "out", "attributes", "split", "seed", "fps")  # as it takes them
 ENTRIES: dict[str, Callable[[argparse.Namespace], tuple[Splits, dict[str, int]]]] = {
     "kinetics": lambda args: sets.kinetics_entries(args.train, args.val, args.test),
     "charades": lambda args: sets.charades_entries(args.annotations),
@@ -71,6 +74,15 @@ def parse() -> argparse.Namespace:
     folder = data_sets.add_parser("folder", parents=[common], help="one folder for each class")
     folder.add_argument("--split", type=float, default=0.8, help="share of videos to train on")
     folder.add_argument("--seed", type=int, default=0, help="of the draw")
+    _add_detection(data_sets)
+    args = parser.parse_args()
+    if args.set == "segments" and not args.encode_to:
+        parser.error("segments are written as videos of their own: name a folder with --encode-to")
+    return args
+
+
+def _add_detection(data_sets) -> None:
+    """AVA, and boxes of one's own."""
     ava = data_sets.add_parser("ava", help="cut frames out of the films")
     ava.add_argument("--videos", required=True, metavar="DIR", help="films")
     ava.add_argument("--out", required=True, metavar="DIR", help="folder for the frames")
@@ -79,10 +91,14 @@ def parse() -> argparse.Namespace:
     ava.add_argument("--fps", type=int, default=Cut.fps, help="frames a second")
     ava.add_argument("--quality", type=int, default=Cut.quality, help="of the JPEGs, up to 100")
     ava.add_argument("--workers", type=int, default=cores(), help="processes")
-    args = parser.parse_args()
-    if args.set == "segments" and not args.encode_to:
-        parser.error("segments are written as videos of their own: name a folder with --encode-to")
-    return args
+    cvat = data_sets.add_parser("cvat", help="boxes with actions, drawn in CVAT")
+    cvat.add_argument("--annotations", required=True, nargs="+", metavar="FILE", help="its exports")
+    cvat.add_argument("--videos", required=True, metavar="DIR", help="that were annotated")
+    cvat.add_argument("--out", required=True, metavar="DIR", help="for the folder of annotations")
+    cvat.add_argument("--attributes", nargs="+", default=[], help="those that are actions")
+    cvat.add_argument("--split", type=float, default=0.8, help="share of videos to train on")
+    cvat.add_argument("--seed", type=int, default=0, help="of the draw")
+    cvat.add_argument("--fps", type=float, default=30.0, help="of videos that are pictures")
 
 
 def main() -> None:
@@ -90,6 +106,9 @@ def main() -> None:
     if args.set == "ava":
         cut = Cut(args.start, args.seconds, args.fps, args.quality)
         print(prepare_ava(args.videos, args.out, cut, args.workers))
+        return
+    if args.set == "cvat":
+        print(prepare_cvat(*(vars(args)[name] for name in CVAT)))
         return
     write = sets.write_charades if args.set == "charades" else write_list
     splits, classes = ENTRIES[args.set](args)
