@@ -201,8 +201,9 @@ class Checkpointer:
 
 
 def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
-    """Momenta; settings such as the weight decay stay those of the config."""
-    settings = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    """Momenta and the last rate; settings such as the weight decay stay those of the config."""
+    kept = ("params", "lr")
+    settings = [{k: v for k, v in g.items() if k not in kept} for g in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, own in zip(optimizer.param_groups, settings, strict=True):
         group.update(own)
