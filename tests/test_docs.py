@@ -35,6 +35,7 @@ SHORTER = {
     "tools/predict.py": "",
     "tools/report.py": "",
     "tools/plot_log.py": "",
+    "tools/compare_logs.py": "",
     "tools/export.py": "",
 }
 NEEDS_DATA = "/data/k400"  # a placeholder in commands for data the reader brings

@@ -137,6 +137,30 @@ def test_a_project_in_a_zip_with_subsets(films, tmp_path):
     assert {row[0] for row in rows(tmp_path / "out/annotations/val.csv")} == {"a"}
 
 
+def test_a_share_of_the_videos_is_drawn(films, tmp_path):
+    """Of those that have boxes on key frames; the draw is the seed's."""
+    (tmp_path / "films").mkdir()
+    for n in "abcdef":
+        (tmp_path / "films" / f"{n}.mp4").symlink_to(films / "a.mp4")
+    exports = [str(export(tmp_path / f"{n}.xml", f"{n}.mp4")) for n in "abcde"]
+    late = track([(3, (0, 0, 9, 9), 0, {"does": "walk"}), (7, (0, 0, 9, 9), 1, {})])
+    exports.append(str(export(tmp_path / "f.xml", "f.mp4", [late])))
+    drawn = []
+    for seed in range(8):
+        out = tmp_path / str(seed)
+        said = prepare_cvat(exports, str(tmp_path / "films"), str(out), share=0.8, seed=seed)
+        assert "1 tasks have no box on a key frame and are left out" in said
+        train, val = (
+            {row[0] for row in rows(out / f"annotations/{name}.csv")} for name in ("train", "val")
+        )
+        assert len(train) == 4 and len(val) == 1 and train | val == set("abcde")
+        drawn.append(val.pop())
+    assert len(set(drawn)) > 1
+    for share in (0.0, 1.0):
+        with pytest.raises(DataError, match=f"--split {share}: expected the share"):
+            prepare_cvat(exports, str(tmp_path / "films"), str(tmp_path / "out"), share=share)
+
+
 def test_a_video_of_pictures_made_smaller(tmp_path):
     """Corners are of the size that was annotated."""
     for n in "ab":

@@ -13,6 +13,7 @@ from cmvl import __version__
 from cmvl.checkpoint import Checkpointer, Position
 from cmvl.config import dump_cfg
 from cmvl.config.compare import check_alike, check_resume, compare_start
+from cmvl.data.dataset import VideoDataset
 from cmvl.engine.precision import allow_tf32
 from cmvl.launch import Crew
 from cmvl.utils.cores import cores
@@ -68,14 +69,14 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
     return device
 
 
-def record_start(cfg: CfgNode, job: str, data: object, device: torch.device) -> None:
+def record_start(cfg: CfgNode, job: str, data: VideoDataset, device: torch.device) -> None:
     """The effective config, and the log's line on what begins here: command, data, machine,
     versions. Not before it is sure to begin: a run's files are to tell of that run.
     """
     if is_main():
         dump_cfg(cfg, Path(cfg.OUTPUT_DIR) / f"config_{job}.yaml")
     about = {"command": command_line(), "folder": os.getcwd(), "device": device_name(device)}
-    about |= {"data": str(data), "processes": world_size()}
+    about |= {"data": str(data), "list": data.records.fingerprint[:16], "processes": world_size()}
     write_start(Path(cfg.OUTPUT_DIR), job, about | versions())
 
 
