@@ -23,7 +23,8 @@ def test_video_clip_and_position_accuracy():
     topk = TopK()
     topk.update(scores([0.9, 0.1], [0.3, 0.7]), torch.tensor([0]))  # video right: 0.6
     topk.update(scores([0.6, 0.4], [0.8, 0.2]), torch.tensor([1]))  # wrong
-    assert topk.compute() == {"top1": 50.0, "clip_top1": 25.0, "videos": 2}
+    two = {"f1": 0.0, "auc": 0.0}
+    assert topk.compute() == {"top1": 50.0, **two, "clip_top1": 25.0, "videos": 2}
     assert topk.by_position() == [50.0, 0.0]
 
 
@@ -31,6 +32,30 @@ def test_crops_are_averaged_before_a_clip_is_judged():
     topk = TopK()
     topk.update(torch.tensor([[[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]]]), torch.tensor([0]))
     assert topk.compute()["clip_top1"] == 100.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_classes(seed):
+    """F1 and AUC of class 1 by their definitions, with equal scores among them."""
+    rng, topk = np.random.default_rng(seed), TopK()
+    labels = rng.integers(0, 2, 40)
+    ones = np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1), 1)
+    for label, one in zip(labels, ones, strict=True):
+        topk.update(scores([1 - one, one]), torch.tensor([label]))
+    found = topk.compute()
+    hits = ((ones > 0.5) & (labels == 1)).sum()
+    taken = (ones > 0.5).sum() + ((ones == 0.5) & (labels == 0)).sum()  # a tie is no hit
+    precision, recall = hits / taken, hits / (labels == 1).sum()
+    assert found["f1"] == pytest.approx(200 * precision * recall / (precision + recall))
+    pairs = [(a > b) + 0.5 * (a == b) for a in ones[labels == 1] for b in ones[labels == 0]]
+    assert found["auc"] == pytest.approx(100 * np.mean(pairs)) and 60 < found["auc"] < 95
+    assert list(found)[0] == "top1"  # the first chooses the best checkpoint
+
+
+def test_two_classes_of_which_one_has_no_video():
+    topk = TopK()
+    topk.update(scores([0.9, 0.1]), torch.tensor([0]))
+    assert topk.compute() == {"top1": 100.0, "f1": 0.0, "clip_top1": 100.0, "videos": 1}
 
 
 def test_top5():

@@ -8,6 +8,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from cmvl.evaluation.binary import auc, f1
 from cmvl.evaluation.confusion import (
     Matrix,
     confusion,
@@ -48,13 +49,27 @@ class TopK:
         self.kept.add(index, labels[0], video, clips)
 
     def compute(self) -> dict[str, float]:
-        """`top1` (and `top5`) over videos, `clip_top1` over their clips, and the count."""
+        """`top1` (and `top5`, or `f1` and `auc`) over videos, `clip_top1` over clips, the count."""
         self.kept.stack("labels")  # raises where there is no video
         ranks = torch.stack(self._ranks)
         metrics = {"top1": percent(ranks < 1)}
         if self._classes > 5:
             metrics["top5"] = percent(ranks < 5)
+        if self._classes == 2:
+            metrics |= self._of_two()
         return metrics | {"clip_top1": percent(self._hits()), "videos": len(ranks)}
+
+    def _of_two(self) -> dict[str, float]:
+        labels, scores = self.kept.stack("labels"), self.kept.stack("videos")
+        area = auc(labels, scores)
+        return {"f1": f1(confusion(labels, self._order()[:, 0], 2))} | (
+            {} if area is None else {"auc": area}
+        )
+
+    def _order(self) -> np.ndarray:
+        """(n, K) classes of each video, the best first."""
+        labels, scores = self.kept.stack("labels"), self.kept.stack("videos")
+        return np.stack([rank(s, k) for s, k in zip(scores, labels, strict=True)])
 
     def by_position(self) -> list[float]:
         """Clip top-1 at each of the V temporal positions, first to last (Figure 4)."""
@@ -64,7 +79,7 @@ class TopK:
         """predictions.csv, scores.npz, per_class.csv, confusion.csv and .png."""
         kept, names = self.kept, listing.names(self._classes)
         labels, scores = kept.stack("labels"), kept.stack("videos")
-        order = np.stack([rank(s, k) for s, k in zip(scores, labels, strict=True)])
+        order = self._order()
         write_predictions(
             folder / "predictions.csv",
             kept.paths(listing),
