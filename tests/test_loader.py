@@ -100,6 +100,39 @@ def test_too_many_open_files_are_no_lack_of_memory():
     assert not sharing_advice("unable to open shared memory object: Too many open files (24)")
 
 
+LIMITED = """
+import resource, sys
+from cmvl.data.loader import VideoLoader
+from cmvl.data.records import Records
+from cmvl.data.dataset import VideoDataset
+from cmvl.data.transforms import EvalTransform
+from cmvl.structures import collate
+
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1] if sys.argv[2] == "soft" else 64
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+records = Records("/lists/val.csv", [sys.argv[1]] * 40, [0] * 40, range(40))
+data = VideoDataset(records, "val", EvalTransform(32, 32, 1), num_frames=2, sampling_rate=1)
+loader = VideoLoader(data, 2, 0, prefetch=20, batch_size=1, collate_fn=collate)
+kept = list(loader)
+print(len(kept))
+"""
+
+
+@pytest.mark.parametrize("limit", ["soft", "hard"])
+def test_open_files_of_many_batches(limit, tmp_path):
+    """More are taken than usual, as far as the system lets; beyond that the mend is told."""
+    video = write_video(tmp_path / "a.mp4", 5)
+    command = [sys.executable, "-c", LIMITED, str(video), limit]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    if limit == "soft":
+        assert done.stdout == "40\n", done.stderr
+    else:
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("cmvl.utils.errors.DataError: loading stopped: too many open files")
+        assert "ulimit -n" in last
+
+
 @pytest.mark.parametrize("how", ["told", "killed"])
 def test_a_container_short_of_shared_memory_is_told(data, monkeypatch, how):
     """Docker gives 64 MiB; no video is to blame."""

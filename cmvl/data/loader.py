@@ -4,7 +4,7 @@ import atexit
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import active_children, get_all_start_methods
 from multiprocessing.process import BaseProcess
@@ -20,6 +20,13 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from cmvl.launch.signals import STOP_SIGNALS, as_in_a_worker, held_back
 from cmvl.structures import VideoBatch
 from cmvl.utils.errors import DataError, UserError
+
+OPEN_FILES = 2**16  # enough for any number of workers
+FILES = (
+    "loading stopped: too many open files, for each tensor that a data worker hands over is one. "
+    "Raise the limit of the system (`ulimit -n 65536`), or lower DATA_LOADER.NUM_WORKERS or "
+    "DATA_LOADER.PREFETCH_FACTOR"
+)
 
 
 @contextmanager
@@ -59,6 +66,7 @@ class VideoLoader(DataLoader):
         self, dataset: Dataset, num_workers: int, timeout: float, prefetch: int, **options
     ):
         if num_workers:
+            allow_open_files()
             dataset.held = torch.full((num_workers,), -1).share_memory_()
             options |= {"timeout": timeout, "prefetch_factor": prefetch}
             options["multiprocessing_context"] = start_method()
@@ -150,6 +158,16 @@ class VideoLoader(DataLoader):
         return "\n".join([f"loading stopped: {reason}", *lines, hint])
 
 
+def allow_open_files() -> None:
+    """As many as the system lets this process have: each tensor that a worker hands over is one."""
+    import resource  # late: not every system has it
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 @contextmanager
 def watched(*loaders: VideoLoader) -> Iterator[None]:
     """Inside, a worker of `loaders` that dies is a DataError with its file.
@@ -160,17 +178,24 @@ def watched(*loaders: VideoLoader) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause and "DataLoader" not in str(cause):
-            cause = cause.__context__  # what it interrupts may fail for it, as a write of torch's
-        if not cause:
+        message = FILES if "Too many open files" in str(error) else _death(error, loaders)
+        if not message:
             raise
-        guilty = [loader for loader in loaders if loader.has_lost_a_worker()] or loaders
-        blame = "\n".join(loader.accusation(str(cause)) for loader in guilty)
-        message = sharing_advice(blame) or blame
         for loader in loaders:
             loader.kill_workers()
         raise DataError(message) from error
+
+
+def _death(error: RuntimeError, loaders: Sequence[VideoLoader]) -> str:
+    """Which worker died, if the error came of that; else ""."""
+    cause: BaseException | None = error
+    while cause and "DataLoader" not in str(cause):
+        cause = cause.__context__  # what it interrupts may fail for it, as a write of torch's
+    if not cause:
+        return ""
+    guilty = [loader for loader in loaders if loader.has_lost_a_worker()] or loaders
+    blame = "\n".join(loader.accusation(str(cause)) for loader in guilty)
+    return sharing_advice(blame) or blame
 
 
 def sharing_advice(said: str) -> str:
