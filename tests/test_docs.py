@@ -36,6 +36,7 @@ SHORTER = {
     "tools/report.py": "",
     "tools/plot_log.py": "",
     "tools/compare_logs.py": "",
+    "tools/show_clips.py": "",
     "tools/export.py": "",
 }
 NEEDS_DATA = "/data/k400"  # a placeholder in commands for data the reader brings

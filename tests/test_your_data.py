@@ -85,7 +85,7 @@ def small(line):
 
 def test_page_has_commands():
     tools = [line.split()[1].removeprefix("tools/") for line in LINES]
-    first, train = ["prepare_data.py", "check_data.py"], "run_net.py"
+    first, train = ["prepare_data.py", "check_data.py", "show_clips.py"], "run_net.py"
     assert tools == [*first, *[train] * 3, "report.py", "predict.py", *[train] * 2]
 
 
