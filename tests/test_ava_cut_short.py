@@ -104,4 +104,4 @@ def test_other_boxes_begin_anew(films, tmp_path, monkeypatch, capsys):
     rows[0][2] = f"{float(rows[0][2]) + 0.001:.3f}"
     persons.write_text("".join(",".join(row) + "\n" for row in rows))
     run_test(build_cfg(films, run))
-    assert "of other weights, data or settings" in capsys.readouterr().out
+    assert "of other weights, data, settings or code" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """A test that was cut short goes on where it was: what it has done is kept until it ends."""
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ from cmvl.utils.files import whole, write_text
 from cmvl.utils.logging import logger
 
 FOLDER, WHAT = "unfinished_test", "test.json"
+PACKAGE = Path(__file__).parent.parent
+# Of the package, what scores are made by; a mistake mended elsewhere does not begin a test anew.
+SCORING = ("backbones", "data", "layers", "memory", "encode", "heads", "inference", "model")
 
 
 class Unfinished:
@@ -88,7 +92,9 @@ class Unfinished:
                 torch.save({"predictions": done, "skipped": skipped}, part)
         except (OSError, RuntimeError, UserError) as error:  # a full disk is no reason to end here
             self._able = False
-            logger.warning("a test that is cut short now starts anew: %s", error)
+            logger.warning(
+                "what is tested from here on would be lost if the test were cut short: %s", error
+            )
             return
         self._through, self._written = [], time.monotonic()
 
@@ -113,7 +119,18 @@ def _what(cfg: CfgNode, weights: Path, loader: VideoLoader) -> dict[str, Any]:
     found = weights.stat()
     file = {"file": str(weights.resolve()), "bytes": found.st_size, "written": found.st_mtime_ns}
     data = {"list": loader.dataset.records.fingerprint}
-    return {**settings_of_test(cfg), "weights": file, "data": data}
+    code = {"cmvl": _fingerprint(PACKAGE), "torch": torch.__version__}
+    return {**settings_of_test(cfg), "weights": file, "data": data, "code": code}
+
+
+def _fingerprint(package: Path) -> str:
+    """Of the source of what makes scores, which a researcher may be changing."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        place = path.relative_to(package).with_suffix("")
+        if place.parts[0] in SCORING:
+            digest.update(f"{place}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _read(folder: Path, what: dict[str, Any]) -> tuple[list[Prediction], dict[int, str]]:
@@ -121,7 +138,7 @@ def _read(folder: Path, what: dict[str, Any]) -> tuple[list[Prediction], dict[in
     description, text = folder / WHAT, simplejson.dumps(what, indent=2, sort_keys=True) + "\n"
     files = sorted(folder.glob("*.pt"))
     if files and (not description.exists() or description.read_text() != text):
-        logger.info("%s is of a test of other weights, data or settings: removed", folder)
+        logger.info("%s is of a test of other weights, data, settings or code: removed", folder)
         shutil.rmtree(folder)
         files = []
     parts = [part for path in files if (part := _part(path))]

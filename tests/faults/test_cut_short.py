@@ -2,6 +2,7 @@
 
 import filecmp
 import re
+import shutil
 import signal
 from itertools import count
 from types import SimpleNamespace
@@ -118,7 +119,7 @@ def test_another_test_begins_anew(changed, told, test, tmp_path):
     run, other = tmp_path / "run", tmp_path / "other"
     assert test(run, *EVERY_STEP, blow=Blow("scoring", 5)) == -signal.SIGKILL, said(run)
     assert test(run, *changed) == 0 and test(other, *changed) == 0, said(run)
-    assert ("is of a test of other weights, data or settings" in said(run)) is told
+    assert ("is of a test of other weights, data, settings or code" in said(run)) is told
     assert ("the test goes on" in said(run)) is not told
     if told:
         assert_same_results(run, other)
@@ -133,6 +134,19 @@ def test_other_weights_begin_anew(test, videos, tmp_path):
     torch.save({"model_state": {k: v * 0.5 for k, v in state["model_state"].items()}}, net)
     assert test(run, *mine) == 0, said(run)
     assert "is of a test of other weights" in said(run) and "goes on" not in said(run)
+
+
+def test_changed_code_begins_anew(tmp_path):
+    """Code that makes scores; what is wrong with an evaluation may be mended meanwhile."""
+    found = []
+    package = tmp_path / "cmvl"
+    shutil.copytree(unfinished.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    assert unfinished._fingerprint(package) == unfinished._fingerprint(unfinished.PACKAGE)
+    for name in ("evaluation/views.py", "memory/infusion.py", "model.py", "layers/new.py"):
+        with (package / name).open("a") as file:
+            file.write("# changed\n")
+        found.append(unfinished._fingerprint(package))
+    assert found[0] == unfinished._fingerprint(unfinished.PACKAGE) and len(set(found)) == 4
 
 
 def small(videos, data, folder, *options):
@@ -199,7 +213,7 @@ def test_a_full_disk_does_not_end_a_test(videos, data, tmp_path, capsys, monkeyp
     result = run_test(small(videos, data, tmp_path / "run", *EVERY_STEP))
     assert result.metrics["videos"] == 7
     told = capsys.readouterr().out
-    assert told.count("a test that is cut short now starts anew") == 1
+    assert told.count("what is tested from here on would be lost") == 1
     assert "No space left on device" in told
 
 
