@@ -137,7 +137,7 @@ def _read(folder: Path, what: dict[str, Any]) -> tuple[list[Prediction], dict[in
     """Predictions of this very test, and what was skipped; another test's are removed."""
     description, text = folder / WHAT, simplejson.dumps(what, indent=2, sort_keys=True) + "\n"
     files = sorted(folder.glob("*.pt"))
-    if files and (not description.exists() or description.read_text() != text):
+    if files and (not description.exists() or description.read_text("utf-8") != text):
         logger.info("%s is of a test of other weights, data, settings or code: removed", folder)
         shutil.rmtree(folder)
         files = []
