@@ -57,8 +57,9 @@ class Unfinished:
         whole_way = False
         try:
             for prediction in predictions:
-                self._take(prediction)
-                yield prediction
+                kept = prediction._replace(scores=prediction.scores.cpu())  # not to fill the GPU
+                self._take(kept)
+                yield kept
             whole_way = not self.stop
         finally:
             # Others may still fail: what took long is written though it has come to its end.
@@ -83,13 +84,12 @@ class Unfinished:
         """In a file of its own, whatever other processes and starts have written."""
         if not self._through or not self._able:
             return
-        done = [p._replace(scores=p.scores.cpu()) for p in self._through]
-        units = {self.unit(p.index) for p in done}
+        units = {self.unit(p.index) for p in self._through}
         skipped = {i: said for i, said in self.skipped.items() if self.unit(i) in units}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole(self.folder / f"{token_hex(8)}.pt") as part:
-                torch.save({"predictions": done, "skipped": skipped}, part)
+                torch.save({"predictions": self._through, "skipped": skipped}, part)
         except (OSError, RuntimeError, UserError) as error:  # a full disk is no reason to end here
             self._able = False
             logger.warning(
