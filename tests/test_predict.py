@@ -187,6 +187,48 @@ def test_a_job_cut_short_leaves_what_it_has_done(workers, folder, tmp_path):
     assert len(job.csv.read_text().splitlines()) == 2
 
 
+def test_going_on_with_what_a_file_has(folder, tmp_path, monkeypatch):
+    """As if nothing had happened; a video that could not be read is tried again."""
+    names = [str(folder / name) for name in ("one.mp4", "later.mp4", "tall.mp4")]
+    sources, trained = find_videos(names), load_trained(folder / "run")
+    place, job = {"json": tmp_path / "p.json", "csv": tmp_path / "p.csv"}, Job
+    results = run_job(trained, sources, job(**place, resume=True))
+    assert [next(results) for _ in range(2)][1].source.path == names[1]
+    results.close()  # cut short
+    (folder / "later.mp4").write_bytes((folder / "one.mp4").read_bytes())
+    try:
+        first, *others = run_job(trained, sources, job(**place, resume=True))
+        assert first.startswith("1 of 3 videos are in ") and len(others) == 2
+        anew = {"json": tmp_path / "q.json", "csv": tmp_path / "q.csv"}
+        assert len(list(run_job(trained, sources, job(**anew)))) == 3
+        assert len(list(run_job(trained, sources, job(**anew, resume=True)))) == 1
+    finally:
+        (folder / "later.mp4").unlink()
+    for name in place:
+        assert place[name].read_bytes() == anew[name].read_bytes()
+    assert [v["path"] for v in json.loads(place["json"].read_text())["videos"]] == names
+    for other in ({"topk": 1}, {"window": 2.0}):
+        with pytest.raises(UserError, match="p.json: is of other weights or settings"):
+            list(run_job(trained, sources, job(**place, resume=True, **other)))
+    other = load_trained(folder / "run", ["TEST.NUM_ENSEMBLE_VIEWS", "1"])
+    with pytest.raises(UserError, match="p.json: is of other weights or settings"):
+        list(run_job(other, sources, job(**place, resume=True)))
+    with pytest.raises(UserError, match="--resume goes on with the file of --json"):
+        list(run_job(trained, sources, job(resume=True)))
+
+
+def test_the_file_is_written_now_and_then(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("cmvl.report.predict_job.KEPT", 0.0)
+    job = Job(json=tmp_path / "p.json")
+    sources = find_videos([str(folder / name) for name in ("one.mp4", "tall.mp4")])
+    results = run_job(load_trained(folder / "run"), sources, job)
+    next(results)
+    assert not job.json.exists()
+    next(results)
+    assert len(json.loads(job.json.read_text())["videos"]) == 1
+    results.close()
+
+
 @pytest.mark.parametrize("tool", ["predict", "extract_features"])
 def test_tools_tell_what_needs_less_memory(tool, folder, tmp_path, monkeypatch):
     def short(*_):

@@ -24,6 +24,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to show")
     parser.add_argument("--clips", action="store_true", help="show and write the clips too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all of it, clips included")
+    parser.add_argument("--resume", action="store_true", help="with what --json FILE has already")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="videos, clips or events")
     parser.add_argument("--mp4", type=Path, metavar="PLACE", help="annotated film: file or folder")
     parser.add_argument("--html", type=Path, metavar="PLACE", help="page of it: file or folder")

@@ -1,6 +1,7 @@
 """One call of tools/predict.py: videos one after another, each told, drawn and written."""
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from cmvl.evaluation.results import rank
 from cmvl.report.box_film import write_box_film
 from cmvl.report.box_job import BoxPredictor
+from cmvl.report.earlier import read_earlier, settings_of
 from cmvl.report.explain import explain
 from cmvl.report.overlay import Overlay, of_timeline, of_video, write_overlay
 from cmvl.report.predict import VideoPredictor
@@ -30,6 +32,9 @@ from cmvl.report.videos import Failure, Places, Source, read_videos
 from cmvl.utils.errors import DataError, UserError, VideoError
 from cmvl.utils.files import check_place
 
+ASKED = ("topk", "window", "stride", "threshold", "boxes")  # of a job, what its records depend on
+KEPT = 600.0  # seconds between two writes of the JSON file
+
 
 @dataclass(frozen=True)
 class Job:
@@ -46,6 +51,7 @@ class Job:
     html: Path | None = None
     boxes: str | None = None  # of detection nets: a CSV, or "" for a person detector
     workers: int = 0
+    resume: bool = False  # take what `json` has of an earlier start
 
 
 def run_job(
@@ -54,19 +60,24 @@ def run_job(
     """What to show as the videos pass: text, or a video that failed. The others go on."""
     places = check_places(job, sources)
     work, write = find_work(trained, job)
-    made: list[Record] = []
-    failed: list[Failure] = []
+    asked = {name: getattr(job, name) for name in ASKED}
+    settings, failed = settings_of(trained, **asked), []
+    made = read_earlier(job.json, trained, settings, sources) if job.resume else []
+    if made:
+        yield f"{len(made)} of {len(sources)} videos are in {job.json} already"
+    there, written = {record["path"] for record in made}, time.monotonic()
     try:
-        for result in work(trained, sources, job, places):
-            if isinstance(result, Failure):
-                failed.append(result)
-                yield result
-            else:
-                made.append(result)
-                yield as_text(result, job.clips)
+        for result in work(trained, [s for s in sources if s.path not in there], job, places):
+            (failed if isinstance(result, Failure) else made).append(result)
+            yield result if isinstance(result, Failure) else as_text(result, job.clips)
+            if job.json and time.monotonic() - written > KEPT:
+                write_json(job.json, trained.path, settings, made, failed)
+                written = time.monotonic()
     finally:  # of a job cut short, what there is
+        order = {source.path: i for i, source in enumerate(sources)}
+        made.sort(key=lambda record: order[record["path"]])
         if job.json and (made or failed):
-            write_json(job.json, trained.path, made, failed)
+            write_json(job.json, trained.path, settings, made, failed)
         if job.csv and (made or failed):
             write(job.csv, made)
 
@@ -97,6 +108,8 @@ def check_places(job: Job, sources: Sequence[Source]) -> Places:
                 f"{place}: one file for {len(sources)} videos; name a folder, in which each has "
                 "its own"
             )
+    if job.resume and not job.json:
+        raise UserError("--resume goes on with the file of --json; name one")
     for place in (job.json, job.csv):
         if place and place.is_dir():
             raise UserError(f"{place}: is a folder; name a file")

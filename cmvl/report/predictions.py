@@ -1,6 +1,6 @@
 """Predictions as plain data, as text for a console, as JSON and as CSV."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +106,14 @@ def clock(seconds: float) -> str:
 
 
 def write_json(
-    path: Path, weights: Path, made: Sequence[Record], failed: Sequence[Failure]
+    path: Path,
+    weights: Path,
+    settings: Mapping[str, Any],
+    made: Sequence[Record],
+    failed: Sequence[Failure],
 ) -> None:
     broken = [{"path": f.source.path, "error": f.message} for f in failed]
-    content = {"weights": str(weights), "videos": made, "failed": broken}
+    content = {"weights": str(weights), "settings": settings, "videos": made, "failed": broken}
     write_text(path, simplejson.dumps(content, indent=1) + "\n")
 
 
