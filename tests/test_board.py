@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from cmvl.config import load_cfg
+from cmvl.data.dataset import VideoDataset
 from cmvl.engine import board as module
 from cmvl.engine.board import Board, build_board, picture
 from cmvl.engine.precision import Precision
@@ -89,6 +90,7 @@ def test_clips_stand_in_rows(tmp_path):
 
     class Data(list):
         records = SimpleNamespace(path=lambda i: f"a b/{i}.mp4")
+        spaced = VideoDataset.spaced
 
         def __getitem__(self, key):
             return SimpleNamespace(index=key[1], clips=clips)

@@ -208,11 +208,15 @@ def test_going_on_with_what_a_file_has(folder, tmp_path, monkeypatch):
         assert place[name].read_bytes() == anew[name].read_bytes()
     assert [v["path"] for v in json.loads(place["json"].read_text())["videos"]] == names
     for other in ({"topk": 1}, {"window": 2.0}):
-        with pytest.raises(UserError, match="p.json: is of other weights or settings"):
+        told = f"p.json: is of other weights or settings .{next(iter(other))}., so"
+        with pytest.raises(UserError, match=told):
             list(run_job(trained, sources, job(**place, resume=True, **other)))
     other = load_trained(folder / "run", ["TEST.NUM_ENSEMBLE_VIEWS", "1"])
     with pytest.raises(UserError, match="p.json: is of other weights or settings"):
         list(run_job(other, sources, job(**place, resume=True)))
+    place["json"].write_text("{")
+    with pytest.raises(UserError, match="p.json: damaged, .*; leave --resume out to write it anew"):
+        list(run_job(trained, sources, job(**place, resume=True)))
     with pytest.raises(UserError, match="--resume goes on with the file of --json"):
         list(run_job(trained, sources, job(resume=True)))
 

@@ -102,6 +102,29 @@ def test_a_key_frame_a_second(every, films, tmp_path):
         assert sorted(map(close, found)) == sorted(map(close, [*person, still]))
 
 
+def test_tasks_of_one_video_stay_together(films, tmp_path):
+    """Jobs of a long video are exported one by one; it is not to be trained on and tested."""
+    (tmp_path / "films").mkdir()
+    for n in "ab":
+        (tmp_path / "films" / f"{n}.mp4").symlink_to(films / "a.mp4")
+    parts = [
+        ("a", WALK),
+        ("a", STILL),
+        ("a", [(30, (0, 0, 9, 9), 0, {"does": "walk"})]),
+        ("b", WALK),
+    ]
+    exports = [
+        str(export(tmp_path / f"{i}.xml", f"{n}.mp4", [track(boxes)]))
+        for i, (n, boxes) in enumerate(parts)
+    ]
+    for seed in range(4):
+        out = tmp_path / str(seed)
+        said = prepare_cvat(exports, str(tmp_path / "films"), str(out), seed=seed)
+        videos = [{row[0] for row in rows(out / f"annotations/{s}.csv")} for s in ("train", "val")]
+        assert sorted(map(sorted, videos)) == [["a"], ["b"]] and "left out" not in said
+    assert {row[1] for row in made(out) if row[0] == "a"} == {"0000", "0001", "0002", "0003"}
+
+
 def test_attributes_that_are_asked_for(films, tmp_path):
     exports = [str(export(tmp_path / f"{n}.xml", f"{n}.mp4")) for n in "ab"]
     prepare_cvat(exports, str(films), str(tmp_path / "out"), ["waves"])

@@ -12,7 +12,7 @@ from ava_data import settings, write_ava
 
 from cmvl.config import load_cfg
 from cmvl.data import build_dataset
-from cmvl.report.clips import BOX, choose, draw_clips, show_clips
+from cmvl.report.clips import BOX, draw_clips, show_clips
 from cmvl.utils.errors import DataError
 
 from video_files import write_video
@@ -73,7 +73,7 @@ def test_another_video_is_not_shown_in_its_place(split, options, lists):
 
 def test_evenly_spaced(lists):
     data = dataset(lists, "train")
-    assert [choose(data, n) for n in (1, 2, 3, 9)] == [[0], [0, 2], [0, 1, 2], [0, 1, 2]]
+    assert [data.spaced(n) for n in (1, 2, 3, 9)] == [[0], [0, 2], [0, 1, 2], [0, 1, 2]]
 
 
 def test_boxes_are_drawn(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cmvl.config import load_cfg
 from cmvl.data import build_dataset
-from cmvl.report.clips import choose, draw_clips, show_clips
+from cmvl.report.clips import draw_clips, show_clips
 from cmvl.utils.arguments import positive
 from cmvl.utils.errors import run_tool
 
@@ -28,7 +28,7 @@ def main() -> None:
     data = build_dataset(load_cfg(args.cfg, [*args.overrides, *args.opts]), args.split)
     if args.lines and max(args.lines) > len(data):
         parser.error(f"--lines {max(args.lines)}: the list has {len(data)}")
-    places = [line - 1 for line in args.lines or []] or choose(data, args.videos)
+    places = [line - 1 for line in args.lines or []] or data.spaced(args.videos)
     shown = []
     for one in show_clips(data, places, args.epoch - 1):
         print(one)

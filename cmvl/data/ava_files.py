@@ -9,7 +9,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
@@ -124,6 +124,12 @@ def read_label_map(path: str) -> dict[int, str]:
             'item {\n  name: "stand"\n  id: 12\n}'
         )
     return names
+
+
+def label_map(names: Sequence[str]) -> str:
+    """A label map, as `read_label_map` reads it; ids count from 1."""
+    items = (f'item {{\n  name: "{name}"\n  id: {n}\n}}\n' for n, name in enumerate(names, 1))
+    return "".join(items)
 
 
 def map_names(path: str, num_classes: int) -> list[str]:

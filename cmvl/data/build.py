@@ -80,7 +80,7 @@ def build_loader(cfg: CfgNode, split: str) -> VideoLoader:
     """
     dataset = build_dataset(cfg, split)
     _check_alike(dataset)
-    videos, sampler = 1, [*map(int, dataset.shard(rank(), world_size()))]
+    videos, sampler = 1, []
     if split == "train":
         plan, ranks = batch_plan(cfg, world_size()), world_size()
         videos = plan.videos
@@ -91,6 +91,8 @@ def build_loader(cfg: CfgNode, split: str) -> VideoLoader:
                 f"{sampler.step_videos} (TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE}, VIDEO.NUM_CLIPS "
                 f"{cfg.VIDEO.NUM_CLIPS}); lower TRAIN.BATCH_SIZE or list more videos"
             )
+    else:
+        sampler = [*map(int, dataset.shard(rank(), world_size()))]  # see `VideoLoader.leave_out`
     return VideoLoader(
         dataset,
         batch_size=videos,

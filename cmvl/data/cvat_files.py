@@ -7,7 +7,7 @@ that the file has are on the straight line between them, as CVAT itself draws th
 import os
 import zipfile
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -67,14 +67,15 @@ class Task:
     tracks: list[Track] = field(default_factory=list)
 
 
-def find_exports(places: list[str]) -> list[Path]:
+def find_exports(places: Sequence[str]) -> list[Path]:
     """.xml and .zip files, and those of folders. Raises DataError."""
     found: list[Path] = []
     for place in map(Path, places):
-        inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in (".xml", ".zip"))
-        found += inside if place.is_dir() else [place]
-        if not place.exists() or place.is_dir() and not inside:
+        some = [place] if place.is_file() else sorted(place.rglob("*"))
+        some = [path for path in some if path == place or path.suffix.lower() in (".xml", ".zip")]
+        if not some:
             raise DataError(f"{place}: expected an .xml or .zip file, or a folder of them")
+        found += some
     return found
 
 

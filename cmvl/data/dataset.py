@@ -83,13 +83,17 @@ class VideoDataset(Dataset):
         """The number of what is tested in one go with an item: the item itself."""
         return index
 
+    def spaced(self, count: int) -> list[int]:
+        """So many items, or all if they are fewer, evenly spaced in the list."""
+        return np.unique(np.linspace(0, len(self) - 1, count).astype(int)).tolist()
+
     def check_there(self) -> None:
         """Looks for some videos, evenly spaced in the list; an evaluation would stop at one that is
         missing. Raises DataError.
         """
         if self.skip_broken or not len(self):
             return
-        some = np.unique(np.linspace(0, len(self) - 1, LOOKED_FOR).astype(int)).tolist()
+        some = self.spaced(LOOKED_FOR)
         gone = [i for i in some if not os.path.exists(self.records.path(i))]
         if gone:
             raise DataError(
@@ -180,14 +184,14 @@ class VideoDataset(Dataset):
         source = open_source(path, frames, self.target_fps, self.backend)
         with holding(self.held, index), source as video:
             info = video.info
-            indices = self._indices(info, rng)
+            indices = self.indices(info, rng)
             views = self.transform.views(len(indices), info.height, info.width, rng)
             # Training's are stacked into such memory by `collate`, tests' are alone in their batch.
             seen_by_all = self.split != "train" and get_worker_info() is not None
             return cut_clips(video, indices, views, seen_by_all), indices, info
 
-    def _indices(self, info: VideoInfo, rng: np.random.Generator) -> np.ndarray:
-        """Frames (clips, T)."""
+    def indices(self, info: VideoInfo, rng: np.random.Generator) -> np.ndarray:
+        """The frames (clips, T) that are taken of a video; `rng` as in `read`, still fresh."""
         rule = RULES[self.rule](self.num_frames, self.sampling_rate, self.target_fps)
         if self.split == "train":
             clips = rule.random(info.frames, info.fps, self.num_clips, rng, self.stratified)

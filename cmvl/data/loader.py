@@ -1,6 +1,7 @@
 """A loader that says which file it was when a worker dies or hangs."""
 
 import atexit
+import resource
 import shutil
 import signal
 import sys
@@ -160,8 +161,6 @@ class VideoLoader(DataLoader):
 
 def allow_open_files() -> None:
     """As many as the system lets this process have: each tensor that a worker hands over is one."""
-    import resource  # late: not every system has it
-
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
     if now != resource.RLIM_INFINITY and now < wanted:

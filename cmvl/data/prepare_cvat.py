@@ -7,15 +7,17 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from cmvl.data.ava_files import label_map
 from cmvl.data.cvat_files import Box, Task, find_exports, read_cvat
-from cmvl.data.disk import find_media
+from cmvl.data.disk import locate
 from cmvl.data.frames import open_source
 from cmvl.utils.errors import DataError
-from cmvl.utils.files import whole
+from cmvl.utils.files import whole, write_text
 
 ANNOTATIONS, LABELS = "annotations", "actions.pbtxt"
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "val"}  # CVAT's subsets
@@ -48,14 +50,21 @@ def prepare_cvat(
     `share` of the videos is drawn for training where CVAT's subsets do not tell. `fps`: of videos
     that are folders of pictures. Raises DataError.
     """
-    tasks = [task for path in find_exports([*exports]) for task in read_cvat(path)]
-    media = find_media(videos)
-    rows = {id(task): list(_rows(task, videos, media, attributes, fps)) for task in tasks}
-    splits = _split([task for task in tasks if rows[id(task)]], share, seed)
-    found = {
-        name: [row for task in some for row in rows[id(task)]] for name, some in splits.items()
-    }
-    every = [row for some in found.values() for row in some]
+    tasks = [task for path in find_exports(exports) for task in read_cvat(path)]
+    rows: dict[str, list[Row]] = {}
+    subsets: dict[str, str] = {}
+    left_out = 0
+    for task, (name, file) in zip(tasks, _find(tasks, videos), strict=True):
+        # Several tasks of one video are one: it is not to be trained on and tested.
+        if some := list(_rows(task, name, os.path.join(videos, file), attributes, fps)):
+            rows.setdefault(name, []).extend(some)
+            subsets[name] = task.subset
+        else:
+            left_out += 1
+    found: dict[str, list[Row]] = {"train": [], "val": []}
+    for name, split in zip(rows, _split([*subsets.values()], share, seed), strict=True):
+        found[split] += rows[name]
+    every = found["train"] + found["val"]
     names = sorted({action for row in every for action in row.actions})
     if not names:
         raise DataError(
@@ -65,25 +74,28 @@ def prepare_cvat(
     folder.mkdir(parents=True, exist_ok=True)
     for name, some in found.items():
         _write_boxes(folder / f"{name}.csv", some, names)
-    with whole(folder / LABELS) as part:
-        part.write_text("".join(map(_item, names, range(1, len(names) + 1))), encoding="utf-8")
-    return _told(tasks, found, names, videos, out)
+    write_text(folder / LABELS, label_map(names))
+    return _told(found, names, left_out, videos, out)
 
 
-def _rows(
-    task: Task, videos: str, media: dict[str, str], attributes: Sequence[str], fps: float
-) -> Iterator[Row]:
+def _find(tasks: list[Task], videos: str) -> Iterator[tuple[str, str]]:
+    """(name, file or folder) of each task's video as trainings find it. Raises DataError."""
+    # Without the suffix, unless it is a folder of pictures with a dot.
+    names = [[n for text in t.names for n in (text, os.path.splitext(text)[0])] for t in tasks]
+    every = list(chain.from_iterable(names))
+    there = {name: file for name, file in zip(every, locate(every, (videos,)), strict=True) if file}
+    for task, some in zip(tasks, names, strict=True):
+        if not (found := [name for name in some if name in there]):
+            raise DataError(
+                f"{task.where}: its video is not under {videos} by the name of "
+                f"{' or '.join(task.names) or 'the task'}; all are looked for in this one folder"
+            )
+        yield found[0], there[found[0]]
+
+
+def _rows(task: Task, name: str, path: str, attributes: Sequence[str], fps: float) -> Iterator[Row]:
     """The boxes of its key frames, second by second."""
-    name = next((n for text in task.names if (n := _stem(text, media)) in media), "")
-    if not name:
-        raise DataError(
-            f"{task.where}: its video is not under {videos} by the name of "
-            f"{' or '.join(task.names) or 'the task'} (found {len(media)} videos there)"
-        )
-    if os.path.dirname(media[name]):
-        raise DataError(f"{videos}/{media[name]}: AVA.FRAME_DIR has all videos in one folder; "
-                        "move it there")  # fmt: skip
-    with open_source(os.path.join(videos, media[name]), None, fps) as video:
+    with open_source(path, None, fps) as video:
         seconds = np.arange(math.ceil(video.info.frames / video.info.fps) + 1)
         frames = video.at(seconds.astype(float))
         frames = frames[frames < video.info.frames].tolist()
@@ -91,7 +103,8 @@ def _rows(
         if abs(size[0] * video.info.height - size[1] * video.info.width) > max(size):
             raise DataError(
                 f"{task.where}: was annotated in pictures of {size[0]} x {size[1]}, "
-                f"{media[name]} has {video.info.width} x {video.info.height}: another video?"
+                f"{os.path.basename(path)} has {video.info.width} x {video.info.height}: another "
+                "video?"
             )
     for second, frame in enumerate(frames):
         for person, track in enumerate(task.tracks):
@@ -100,11 +113,6 @@ def _rows(
                 if (corners[2:] > corners[:2]).all():
                     actions = _actions(box, track.label, attributes)
                     yield Row(name, second, tuple(corners.tolist()), actions, person)
-
-
-def _stem(text: str, media: dict[str, str]) -> str:
-    """As `media` has it: without the suffix, unless it is a folder of pictures with a dot."""
-    return text if text in media else os.path.splitext(text)[0]
 
 
 def _actions(box: Box, label: str, attributes: Sequence[str]) -> tuple[str, ...]:
@@ -116,23 +124,23 @@ def _actions(box: Box, label: str, attributes: Sequence[str]) -> tuple[str, ...]
     return tuple(sorted(said))
 
 
-def _split(tasks: list[Task], share: float, seed: int) -> dict[str, list[Task]]:
-    """By CVAT's subsets if they have both kinds, else by a draw. Raises DataError."""
+def _split(subsets: list[str], share: float, seed: int) -> list[str]:
+    """The split of each video: by CVAT's subsets if they have both kinds, else by a draw.
+
+    Raises DataError.
+    """
     if not 0 < share < 1:
         raise DataError(f"--split {share}: expected the share of videos to train on, as 0.8")
-    if len(tasks) < 2:
+    if len(subsets) < 2:
         raise DataError(
-            f"{len(tasks)} annotated videos: a training needs two, for one is kept for validation"
+            f"{len(subsets)} annotated videos: a training needs two, for one is kept for validation"
         )
-    told = [SPLITS.get(task.subset.lower(), "") for task in tasks]
-    if set(told) != {"train", "val"}:
-        order = np.random.default_rng(seed).permutation(len(tasks)).tolist()
-        training = min(max(round(share * len(tasks)), 1), len(tasks) - 1)
-        told = ["train" if place < training else "val" for place in order]
-    return {
-        name: [t for t, s in zip(tasks, told, strict=True) if s == name]
-        for name in ("train", "val")
-    }
+    told = [SPLITS.get(subset.lower(), "") for subset in subsets]
+    if set(told) == {"train", "val"}:
+        return told
+    order = np.random.default_rng(seed).permutation(len(subsets)).tolist()
+    training = min(max(round(share * len(subsets)), 1), len(subsets) - 1)
+    return ["train" if place < training else "val" for place in order]
 
 
 def _write_boxes(path: Path, rows: Iterable[Row], names: list[str]) -> None:
@@ -146,16 +154,12 @@ def _write_boxes(path: Path, rows: Iterable[Row], names: list[str]) -> None:
                 table.writerow([*place, number.get(action, ""), row.person])
 
 
-def _item(name: str, number: int) -> str:
-    return f'item {{\n  name: "{name}"\n  id: {number}\n}}\n'
-
-
 def _of(attributes: Sequence[str]) -> str:
     return f" by the attribute {' or '.join(attributes)}" if attributes else ""
 
 
 def _told(
-    tasks: list[Task], found: dict[str, list[Row]], names: list[str], videos: str, out: str
+    found: dict[str, list[Row]], names: list[str], left_out: int, videos: str, out: str
 ) -> str:
     lines = []
     for name, rows in found.items():
@@ -166,9 +170,8 @@ def _told(
             f"{len({row.video for row in rows})} videos; "
             + ", ".join(f"{action} {counts[action]}" for action in names)
         )
-    used = {row.video for rows in found.values() for row in rows}
-    if len(used) < len(tasks):
-        lines.append(f"{len(tasks) - len(used)} tasks have no box on a key frame and are left out")
+    if left_out:
+        lines.append(f"{left_out} tasks have no box on a key frame and are left out")
     told = f"DATA.PATH_TO_DATA_DIR {out} AVA.FRAME_DIR {os.path.abspath(videos)}"
     return "\n".join(
         [*lines, f"{len(names)} actions; train with {told} MODEL.NUM_CLASSES {len(names)}"]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
@@ -59,8 +58,8 @@ class Board:
         if self.folder is None or not self.videos:
             return
         with self._open() as writer:
-            for index in np.unique(np.linspace(0, len(data) - 1, self.videos).astype(int)):
-                item = data[0, int(index)]
+            for index in data.spaced(self.videos):
+                item = data[0, index]
                 name = printable(Path(data.records.path(item.index)).name)
                 writer.add_image(f"clips/{name}", picture(item.clips), 0)
 

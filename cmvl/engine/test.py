@@ -119,13 +119,13 @@ def evaluate(
     """
     share_buffers(model)
     model.eval()
-    skipped = unfinished.skipped if unfinished else {}
+    before, skipped = (unfinished.before, unfinished.skipped) if unfinished else ([], {})
     batches = _readable(loader, precision.device, skipped, stop)
     with precision.autocast():
         predictions = predictor(model, batches)
         if unfinished:
             predictions = unfinished.keeping(predictions)
-        for prediction in _everybodys(predictions, unfinished.before if unfinished else []):
+        for prediction in _everybodys(predictions, before):
             evaluator.update(*prediction)
     skipped = dict(chain.from_iterable(part.items() for part in gather(skipped)))
     if stop is not None and highest(int(bool(stop))):

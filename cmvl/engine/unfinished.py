@@ -135,17 +135,28 @@ def _fingerprint(package: Path) -> str:
 
 def _read(folder: Path, what: dict[str, Any]) -> tuple[list[Prediction], dict[int, str]]:
     """Predictions of this very test, and what was skipped; another test's are removed."""
-    description, text = folder / WHAT, simplejson.dumps(what, indent=2, sort_keys=True) + "\n"
-    files = sorted(folder.glob("*.pt"))
-    if files and (not description.exists() or description.read_text("utf-8") != text):
-        logger.info("%s is of a test of other weights, data, settings or code: removed", folder)
+    description, files = folder / WHAT, sorted(folder.glob("*.pt"))
+    if files and (others := _others(description, what)):
+        logger.info(
+            "%s is of a test of other weights, data, settings or code (%s): removed",
+            folder, ", ".join(others),
+        )  # fmt: skip
         shutil.rmtree(folder)
         files = []
     parts = [part for path in files if (part := _part(path))]
-    write_text(description, text)
+    write_text(description, simplejson.dumps(what, indent=2, sort_keys=True) + "\n")
     before = {p.index: p for part in parts for p in part["predictions"]}
     skipped = {index: said for part in parts for index, said in part["skipped"].items()}
     return list(before.values()), skipped
+
+
+def _others(description: Path, what: dict[str, Any]) -> list[str]:
+    """The keys in which the test that is described is another one."""
+    try:
+        there = simplejson.loads(description.read_text("utf-8"))
+    except (OSError, ValueError):
+        return [f"{description.name} cannot be read"]
+    return sorted(key for key in {*what, *there} if there.get(key) != what.get(key))
 
 
 def _part(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from cmvl.data.dataset import VideoDataset
+from cmvl.data.frames import open_source
 from cmvl.engine.board import FRAMES, picture
 from cmvl.structures import VideoItem
 from cmvl.utils.errors import DataError
@@ -31,11 +32,6 @@ class Shown:
         return "\n  ".join([self.title, *self.rows])
 
 
-def choose(data: VideoDataset, videos: int) -> list[int]:
-    """Evenly spaced in the list."""
-    return sorted({int(i) for i in np.linspace(0, len(data) - 1, videos)})
-
-
 def show_clips(data: VideoDataset, indices: Sequence[int], epoch: int = 0) -> Iterator[Shown]:
     """In the order of `indices`; `epoch` counts from 0. Raises DataError for a video that cannot
     be read.
@@ -49,7 +45,10 @@ def show_clips(data: VideoDataset, indices: Sequence[int], epoch: int = 0) -> It
 
 def _with_frames(data: VideoDataset, item: VideoItem, epoch: int) -> Shown:
     records, i = data.records, item.index
-    _, frames, info = data.read(i, np.random.default_rng([data.seed, epoch, i]))
+    source = open_source(records.path(i), records.frames(i), data.target_fps, data.backend)
+    with source as video:
+        info = video.info
+    frames = data.indices(info, np.random.default_rng([data.seed, epoch, i]))
     crops = len(item.clips) // len(frames)
     labels = ", ".join(_name(data, k) for k in records.labels_of(i)) or "no label"
     title = (
@@ -76,7 +75,7 @@ def _with_boxes(data: VideoDataset, item: VideoItem) -> Shown:
                 cv2.rectangle(frame, (x1, y1), (x2, y2), BOX)
             clip[:, t] = torch.from_numpy(frame).permute(2, 0, 1)
         rows.append(f"clip {n + 1}: {len(boxes)} boxes")
-    return Shown(f"{data.records.where(item.index)}", rows, clips)
+    return Shown(data.records.where(item.index), rows, clips)
 
 
 def draw_clips(shown: Sequence[Shown]) -> Figure:

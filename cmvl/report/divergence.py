@@ -49,8 +49,8 @@ def tell_apart(one: RunFolder, other: RunFolder) -> str:
         "validation": _parting(one, other, "val"),
         "test": _tests(one, other),
     }
-    heads = [f"{one.name} | {other.name}"]
-    return "\n".join(heads + [_paragraph(name, lines) for name, lines in parts.items()])
+    told = [_paragraph(name, lines) for name, lines in parts.items()]
+    return "\n".join([f"{one.name} | {other.name}", *told])
 
 
 def _paragraph(name: str, lines: list[str]) -> str:

@@ -14,6 +14,8 @@ from cmvl.report.trained import Trained
 from cmvl.report.videos import Source
 from cmvl.utils.errors import UserError
 
+ANEW = "leave --resume out to write it anew"
+
 
 def settings_of(trained: Trained, **asked: Any) -> dict[str, Any]:
     """All that records depend on besides weights and videos: config, and what is `asked` for."""
@@ -30,11 +32,13 @@ def read_earlier(
     """
     if not path.exists():
         return []
-    content = read_dict(path, simplejson.loads)
-    if (content.get("weights"), content.get("settings")) != (str(trained.path), settings):
+    content = read_dict(path, simplejson.loads, ANEW)
+    here = {"weights": str(trained.path), **settings}
+    there = {"weights": content.get("weights"), **content.get("settings", {})}
+    if others := [key for key in here if here[key] != there.get(key)]:
         raise UserError(
-            f"{path}: is of other weights or settings, so --resume would mix two kinds of "
-            "predictions: name another file, or leave --resume out to write it anew"
+            f"{path}: is of other weights or settings ({', '.join(others)}), so --resume would mix "
+            f"two kinds of predictions: name another file, or {ANEW}"
         )
     wanted = {source.path for source in sources}
     return [record for record in content["videos"] if record["path"] in wanted]

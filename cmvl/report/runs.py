@@ -74,14 +74,14 @@ def _tails(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def read_dict(path: Path, load: Callable[[str], Any]) -> dict[str, Any]:
-    """What a job has written. Raises UserError where it is damaged."""
+def read_dict(path: Path, load: Callable[[str], Any], mend: str = MEND) -> dict[str, Any]:
+    """What a job has written. Raises UserError, with the `mend`, where it is damaged."""
     try:
         content = load(path.read_text())
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{path}: damaged, {error}; {MEND}") from error
+        raise UserError(f"{path}: damaged, {error}; {mend}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: damaged, expected keys with values; {MEND}")
+        raise UserError(f"{path}: damaged, expected keys with values; {mend}")
     return content
 
 

@@ -120,6 +120,7 @@ def test_another_test_begins_anew(changed, told, test, tmp_path):
     assert test(run, *EVERY_STEP, blow=Blow("scoring", 5)) == -signal.SIGKILL, said(run)
     assert test(run, *changed) == 0 and test(other, *changed) == 0, said(run)
     assert ("is of a test of other weights, data, settings or code" in said(run)) is told
+    assert (f"settings or code ({changed[0]}): removed" in said(run)) is told
     assert ("the test goes on" in said(run)) is not told
     if told:
         assert_same_results(run, other)
@@ -134,6 +135,7 @@ def test_other_weights_begin_anew(test, videos, tmp_path):
     torch.save({"model_state": {k: v * 0.5 for k, v in state["model_state"].items()}}, net)
     assert test(run, *mine) == 0, said(run)
     assert "is of a test of other weights" in said(run) and "goes on" not in said(run)
+    assert "settings or code (weights): removed" in said(run)
 
 
 def test_changed_code_begins_anew(tmp_path):

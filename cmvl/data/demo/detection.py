@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cmvl.data.ava_files import label_map
 from cmvl.data.demo.plan import COLOURS
 from cmvl.data.demo.scene import HEIGHT, WIDTH, Picture, compose, distractor
 from cmvl.data.demo.write import encode, make_missing
@@ -160,8 +161,7 @@ def _write_boxes(folder: Path, split: str, films: Iterable[Film], seed: int) -> 
             excluded = folder / f"ava_val_excluded_timestamps_{version}.csv"
             _write(excluded, [f"{rows[0][0]},{rows[0][1]:04d}"])
         names = folder / f"ava_action_list_{version}_for_activitynet_{year}.pbtxt"
-        blocks = [f'item {{\n  name: "{c}"\n  id: {n}\n}}' for n, c in enumerate(COLOURS, 1)]
-        _write(names, blocks)
+        _write(names, label_map([*COLOURS]).splitlines())
 
 
 def _detected(rows: list[Row], actions: bool, rng: np.random.Generator) -> list[str]:
