@@ -1,5 +1,6 @@
 """What TensorBoard is given, as TensorBoard reads it."""
 
+import errno
 import io
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from cmvl.engine.precision import Precision
 from cmvl.engine.step import Stepper
 from cmvl.losses import VideoLoss, top1_error
 from cmvl.structures import VideoBatch
+from cmvl.utils.logging import setup_logging
 from cmvl.utils.runlog import RunLog
 
 from toy import random_clips, toy_model
@@ -141,3 +143,32 @@ def test_nothing_is_written_unless_asked_or_by_others(tmp_path, monkeypatch):
     assert build_board(cfg).folder == tmp_path / "tensorboard"
     monkeypatch.setattr(module, "is_main", lambda: False)
     assert build_board(cfg).folder is None
+
+
+def test_a_disk_that_takes_no_more_ends_the_board_and_not_the_run(tmp_path, monkeypatch, capsys):
+    setup_logging(tmp_path)
+    board = Board(tmp_path / "tb", steps=4)
+    log = log_with(board, tmp_path)
+    steps(log, [1, 2], 1, 3.0)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
+    steps(log, [3, 4], 1, 3.0)
+    steps(log, [1, 2], 2, 3.0)
+    board.model(toy_model(), 1)
+    board.results(tmp_path, {"top1": 1.0})
+    said = capsys.readouterr().out
+    assert said.count("tb: cannot be written (No space left on device): the run goes on") == 1
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
+    assert scalars(tmp_path / "tb", "train/loss") == [(6, 3.0)]
+
+
+def test_a_training_s_board_needs_a_place_from_the_start(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    place = str(tmp_path / "file" / "tb")
+    cfg = load_cfg(None, ["TENSORBOARD.ENABLE", "True", "TENSORBOARD.LOG_DIR", place])
+    with pytest.raises(OSError, match="Not a directory"):
+        build_board(cfg, steps=4)
+    build_board(cfg).results(tmp_path, {"top1": 1.0})  # of a test: said, and nothing is lost

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from cmvl.data.container import check_disk
 from cmvl.data.dataset import VideoDataset
 from cmvl.data.disk import read_classes
 from cmvl.data.frames import open_source
@@ -129,6 +130,7 @@ def probe_whole(
     """Open a video and decode its first, middle and last frame, or every one."""
     path, frames = job
     if not os.path.exists(path):
+        check_disk(path)
         return Probe("missing", path)
     try:
         with open_source(path, frames, target_fps, backend) as video:

@@ -9,7 +9,7 @@ import av
 from av.error import FFmpegError
 from av.stream import Disposition
 
-from cmvl.utils.errors import UserError, VideoError
+from cmvl.utils.errors import DataError, UserError, VideoError
 
 PYAV = int(av.__version__.split(".")[0])
 if PYAV < 17:
@@ -27,6 +27,7 @@ BROKEN = (FFmpegError, OSError, ValueError, EOFError, IndexError)
 def open_container(path: str) -> Any:
     """To be closed by the caller. Raises VideoError."""
     if not os.path.isfile(path):
+        check_disk(path)
         found = "a folder" if os.path.isdir(path) else "nothing there"
         raise VideoError(f"{path}: expected a video file, found {found}")
     if os.path.getsize(path) == 0:
@@ -69,7 +70,26 @@ def damage(path: str, what: str) -> Iterator[None]:
 
 
 def failure(path: str, what: str, error: Exception) -> VideoError:
+    """To be raised: `what` failed. Raises DataError as `check_disk`."""
+    check_disk(path)
     return VideoError(f"{path}: {what} ({getattr(error, 'strerror', None) or error})")
+
+
+def check_disk(path: str) -> None:
+    """Raises DataError where the whole folder of `path` cannot be read any more.
+
+    Its videos are not broken then, and none is to be left out or replaced by another.
+    """
+    folder = os.path.dirname(path) or "."
+    try:
+        os.scandir(folder).close()
+    except (FileNotFoundError, NotADirectoryError):  # as lists have it that name what never was
+        return
+    except OSError as error:
+        raise DataError(
+            f"{folder}: the folder cannot be read ({error.strerror}): bring back the disk or the "
+            f"rights, and start again; {os.path.basename(path)} and what follows was not looked at"
+        ) from error
 
 
 def _streams(container: Any) -> str:

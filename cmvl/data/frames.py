@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cmvl.data.container import failure
 from cmvl.data.decode import VideoInfo, open_video
 from cmvl.data.planes import Planes
 from cmvl.data.sampling import Floats, frames_at
@@ -112,7 +113,7 @@ class FrameFolder:
             with open(path, "rb") as file:
                 data = file.read()
         except OSError as error:
-            raise VideoError(f"{path}: expected a picture ({error.strerror})") from error
+            raise failure(path, "expected a picture", error) from error
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if picture is None or _is_cut_off(data):
             raise VideoError(f"{path}: expected a whole picture, found {len(data)} bytes of none")
@@ -128,7 +129,7 @@ def read_numbering(path: str, frames: int | None = None) -> Numbering:
     try:
         return _numbering(path, frames, os.stat(path).st_mtime_ns)
     except OSError as error:
-        raise VideoError(f"{path}: expected a folder of pictures ({error.strerror})") from error
+        raise failure(path, "expected a folder of pictures", error) from error
 
 
 @lru_cache(maxsize=1024)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cmvl.data.container import failure
 from cmvl.data.decode import Frame, Video, open_video
 from cmvl.data.packets import is_entry
 from cmvl.utils.errors import DataError, VideoError
@@ -51,7 +52,7 @@ class TorchcodecVideo:
                 seek_mode="exact",
             )
         except (RuntimeError, ValueError) as error:
-            raise VideoError(f"{video.path}: torchcodec cannot open it ({error})") from error
+            raise failure(video.path, "torchcodec cannot open it", error) from error
 
     def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
         """Each asked frame once, in rising order. Raises VideoError."""
@@ -66,9 +67,8 @@ class TorchcodecVideo:
             try:
                 batch = self._decoder.get_frames_at(some)
             except (RuntimeError, IndexError) as error:
-                raise VideoError(
-                    f"{self.path}: torchcodec cannot decode frames {some[0]}..{some[-1]} ({error})"
-                ) from error
+                what = f"torchcodec cannot decode frames {some[0]}..{some[-1]}"
+                raise failure(self.path, what, error) from error
             self._compare(some, batch)
             yield from zip(some, batch.data.numpy(), strict=True)
 

@@ -1,6 +1,7 @@
 """What a run shows in TensorBoard (TENSORBOARD.ENABLE): the main process writes it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,33 @@ from torch import Tensor
 from cmvl.data.dataset import VideoDataset
 from cmvl.model import VideoModel
 from cmvl.utils.distributed import is_main
-from cmvl.utils.logging import printable
+from cmvl.utils.files import check_place
+from cmvl.utils.logging import logger, printable
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 PLACE = ("epoch", "step", "steps")  # fields of a line that say where it belongs
 FRAMES = 8  # of a clip, at most
+
+
+def _shown(show: Callable[..., None]) -> Callable[..., None]:
+    """Nothing is, without a folder. A disk that takes no more ends the board, and not the run."""
+
+    @wraps(show)
+    def tolerant(board: "Board", *arguments: Any) -> None:
+        if board.folder is None:
+            return
+        try:
+            show(board, *arguments)
+        except OSError as error:
+            logger.warning(
+                "%s: cannot be written (%s): the run goes on without TensorBoard, its numbers are "
+                "in log.jsonl", board.folder, error.strerror,
+            )  # fmt: skip
+            board.folder = board._writer = None
+
+    return tolerant
 
 
 class Board:
@@ -29,10 +50,9 @@ class Board:
         self.folder, self.steps, self.period, self.videos = folder, steps, period, videos
         self._writer: SummaryWriter | None = None
 
+    @_shown
     def line(self, kind: str, fields: Mapping[str, Any]) -> None:
         """The numbers of a line of the log, called KIND/FIELD."""
-        if self.folder is None:
-            return
         step = fields["epoch"] * self.steps
         step += fields["step"] - self.steps if "step" in fields else 0
         writer = self._at(step)
@@ -41,9 +61,10 @@ class Board:
                 writer.add_scalar(f"{kind}/{name}", value, step)
         writer.flush()
 
+    @_shown
     def model(self, model: VideoModel, epochs: int) -> None:
         """Histograms after so many epochs: weights of the memory, and the last step's gates."""
-        if self.folder is None or not self.period or epochs % self.period:
+        if not self.period or epochs % self.period:
             return
         step = epochs * self.steps
         writer = self._at(step)
@@ -53,9 +74,10 @@ class Board:
             writer.add_histogram(name, gate, step)
         writer.flush()
 
+    @_shown
     def clips(self, data: VideoDataset) -> None:
         """Of some training videos, the clips that the first epoch takes; a row is a clip."""
-        if self.folder is None or not self.videos:
+        if not self.videos:
             return
         with self._open() as writer:
             for index in data.spaced(self.videos):
@@ -63,10 +85,9 @@ class Board:
                 name = printable(Path(data.records.path(item.index)).name)
                 writer.add_image(f"clips/{name}", picture(item.clips), 0)
 
+    @_shown
     def results(self, folder: Path, metrics: Mapping[str, float]) -> None:
         """A test's metrics, and the pictures in its `folder`: confusions, clips by position."""
-        if self.folder is None:
-            return
         with self._open() as writer:
             for name, value in metrics.items():
                 writer.add_scalar(f"test/{name}", value, 0)
@@ -94,9 +115,14 @@ def picture(clips: Tensor) -> Tensor:
 
 
 def build_board(cfg: CfgNode, steps: int = 0) -> Board:
-    """The board of a run whose epochs have so many `steps`."""
+    """Of a training whose epochs have so many `steps`, or of a test.
+
+    A training's raises OSError or UserError where none can be written.
+    """
     board = cfg.TENSORBOARD
     if not board.ENABLE or not is_main():
         return Board(None)
     folder = Path(board.LOG_DIR or Path(cfg.OUTPUT_DIR) / "tensorboard")
+    if steps:  # of a test it would be told when all is done
+        check_place(folder / "events")
     return Board(folder, steps, board.HISTOGRAM_PERIOD, board.NUM_VIDEOS)

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -30,13 +30,17 @@ def claimed(output_dir: Path) -> Iterator[None]:
     if not is_main():
         yield
         return
-    with (output_dir / NAME).open("a+") as file:
+    file = (output_dir / NAME).open("a+")
+    try:
         _lock(file, output_dir)
         file.truncate(0)
         since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
         file.write(f"process {os.getpid()} of {socket.gethostname()}, since {since}\n")
         file.flush()
         yield
+    finally:
+        with suppress(OSError):  # of a disk that is gone, which something else tells
+            file.close()
 
 
 def _lock(file: TextIO, output_dir: Path) -> None:

@@ -229,8 +229,8 @@ def _append(path: Path, line: str) -> None:
             file.write(line + "\n")
     except OSError as error:
         raise TrainingError(
-            f"{path}: cannot be written, {error.strerror}: make room and start again, the run goes "
-            "on after its last checkpoint"
+            f"{path}: cannot be written, {error.strerror}: mend the disk or make room, and start "
+            "again; the run goes on after its last checkpoint"
         ) from error
 
 
