@@ -131,6 +131,17 @@ def test_tool(folder, tmp_path):
     assert not list((tmp_path / "out").glob("*.part"))
 
 
+@pytest.mark.parametrize("kind, stride", [("clip", 0.5), ("memory", 0.0), ("video", 0.0)])
+def test_in_the_precision_of_a_test(kind, stride, folder, tmp_path):
+    made = {}
+    for precision in ("float32", "bfloat16"):
+        opts = ["TEST.PRECISION", precision]
+        extract(folder, tmp_path, "videos/c.mp4", opts=opts, kind=kind, stride=stride)
+        made[precision] = read(tmp_path / "c.npz")["features"]
+    apart = np.abs(made["bfloat16"] - made["float32"]).max() / np.abs(made["float32"]).max()
+    assert made["bfloat16"].dtype == np.float32 and 1e-4 < apart < 0.05
+
+
 def test_resume_leaves_what_is_there(folder, tmp_path):
     tmp_path.joinpath("c.npz").write_text("mine")
     _, results = extract(folder, tmp_path, "videos", resume=True)

@@ -48,6 +48,7 @@ def folder(tmp_path_factory):
         "TEST.NUM_SPATIAL_CROPS 3",
         "TASK multi_label DATA.ENSEMBLE_METHOD max TEST.DATASET Charades",
         "MEMORY.INTERACTION NoMemory DATA.TEST_CROP_SIZE 40 TEST.CHUNK 2",
+        "TEST.PRECISION bfloat16",
     ],
 )
 def test_scores_are_those_of_a_test(opts, folder, tmp_path):
@@ -241,7 +242,7 @@ def test_tools_tell_what_needs_less_memory(tool, folder, tmp_path, monkeypatch):
     words = [tool, folder / "run", folder / "one.mp4"]
     words += ["--out", tmp_path] if tool == "extract_features" else []
     monkeypatch.setattr(sys, "argv", [*map(str, words)])
-    monkeypatch.setattr(f"cmvl.report.{tool.removeprefix('extract_')}.encode_views", short)
+    monkeypatch.setattr("cmvl.report.trained.encode_views", short)
     with pytest.raises(SystemExit, match="(?s)error: out of memory with .* TEST.CHUNK below"):
         runpy.run_path(str(ROOT / f"tools/{tool}.py"), run_name="__main__")
 

@@ -36,7 +36,7 @@ def looked_at(folder, name, opts=()):
     weights = write_checkpoint(folder / f"net{len(opts)}.pyth", opts)
     predict = load_predictor(weights)
     (footage,) = read_videos(predict.trained.cfg, [Source(str(folder / name))])
-    return predict, footage, predict.encode(footage)
+    return predict, footage, predict.trained.encode(footage.clips)
 
 
 def test_film(folder, tmp_path):
@@ -137,6 +137,7 @@ class Reader(HTMLParser):
         (["MEMORY.INTERACTION", "AveragePoolMemory"], {"The gate"}),
         (["MEMORY.INFUSION", "ResidualInfusion"], {"Who reads whom"}),
         (["MEMORY.INTERACTION", "NoMemory"], set()),
+        (["TEST.PRECISION", "bfloat16"], {"Who reads whom", "The gate"}),
     ],
 )
 def test_page(opts, sections, folder, tmp_path):

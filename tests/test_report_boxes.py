@@ -18,6 +18,7 @@ from cmvl.data.decode import probe
 from cmvl.inference import build_box_predictor
 from cmvl.model import build_model
 from cmvl.report.box_film import draw_boxes, write_box_film
+from cmvl.report.box_job import BoxPredictor
 from cmvl.report.boxes import (
     Actions,
     find_persons,
@@ -153,6 +154,14 @@ def test_job(net, folder, made, tmp_path):
     assert probe(tmp_path / "films/v0.mp4").frames == 6 * FPS
     (video,) = json.loads(job.json.read_text())["videos"]
     assert len(video["actions"]) == 36 and video["boxes"] == 12 and video["seconds"] == 6
+
+
+def test_in_the_precision_of_a_test(net, folder, made):
+    path, persons = net.path, str(folder / "annotations/persons.csv")
+    half = load_trained(path, ["TEST.PRECISION", "bfloat16"], device="cpu")
+    found = BoxPredictor(half, persons)(Source(str(made[2])))
+    apart = max(np.abs(a.scores - b.scores).max() for a, b in zip(found, made[3], strict=True))
+    assert 1e-4 < apart < 0.05
 
 
 def test_jobs_that_do_not_go_together(net, folder, made, tmp_path):

@@ -32,7 +32,9 @@ class BoxPredictor:
             raise DataError(f"{path}: boxes are told in video files, not in folders of pictures")
         probe(path)
         trained = self.trained
-        return predict_boxes(trained.cfg, trained.model, path, *self.persons(path))
+        persons = self.persons(path)
+        with trained.computing():
+            return predict_boxes(trained.cfg, trained.model, path, *persons)
 
     def record(self, source: Source, actions: list[Actions], threshold: float) -> dict:
         """As plain data: a row for each box and each action scored `threshold` or more."""

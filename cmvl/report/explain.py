@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmvl.layers.half import widen
 from cmvl.memory.infusion import FeatureGating
 from cmvl.memory.interaction import AssociativeMemory
 from cmvl.model import as_matrices
@@ -41,7 +42,7 @@ def explain(trained: Trained, maps: Sequence[Tensor], S: int, k: int) -> list[Pa
     memory, weights = trained.model.memory, trained.model.head.projection.weight.detach()
     several = trained.cfg.TASK == "multi_label"
     w = weights[k] - (0 if several else weights.mean(dim=0))  # (sum of d,)
-    X = [x[:, S // 2 :: S] for x in as_matrices(maps)]
+    X = [widen(x[:, S // 2 :: S]) for x in as_matrices(maps)]
     M_n = memory.pop(memory.push(X), X)
     parts = w.split([x.shape[-1] for x in X])
     names = ("slow", "fast") if len(X) == 2 else [str(p) for p in range(len(X))]

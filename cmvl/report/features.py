@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cmvl.data.decode import VideoInfo
 from cmvl.evaluation.results import write_csv
-from cmvl.inference import encode_views, infuse_views
+from cmvl.inference import infuse_views
 from cmvl.report.timeline import Slide
 from cmvl.report.trained import Trained
 from cmvl.report.videos import Failure, Footage, Places, Source, read_videos
@@ -68,10 +68,8 @@ class FeatureExtractor:
 
     def extract(self, footage: Footage) -> Features:
         """Of the clips of a test."""
-        views = footage.clips.to(self.trained.device)
-        V, S = views.shape[:2]
-        maps = encode_views(self.trained.model, views, self.trained.cfg.TEST.CHUNK)
-        values, times = self._pool(maps, S), footage.times
+        maps = self.trained.encode(footage.clips)
+        values, times = self._pool(maps, footage.clips.shape[1]), footage.times
         if self.wanted.kind == "video":
             values = values.mean(axis=0, keepdims=True)
             times = np.array([[0, footage.info.frames / footage.info.fps]])
@@ -81,9 +79,10 @@ class FeatureExtractor:
     def _pool(self, maps: Sequence[Tensor], S: int) -> NDArray[np.float32]:
         """Maps (1, V S, d, t, h, w) -> (V, D), or (V, S, P, D)."""
         model = self.trained.model
-        if self.wanted.kind != "clip":
-            maps = infuse_views(model, maps, S)
-        pooled = model.head.pooled(maps)[0].unflatten(0, (-1, S))
+        with self.trained.computing():
+            if self.wanted.kind != "clip":
+                maps = infuse_views(model, maps, S)
+            pooled = model.head.pooled(maps)[0].unflatten(0, (-1, S))
         return (pooled if self.wanted.views else pooled.mean(dim=(1, 2))).float().cpu().numpy()
 
     def _slide(self, source: Source) -> Features | Failure:

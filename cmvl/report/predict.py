@@ -21,7 +21,7 @@ from torch import Tensor
 from cmvl.data.decode import VideoInfo
 from cmvl.evaluation.results import rank
 from cmvl.evaluation.views import checked, ensemble
-from cmvl.inference import encode_views, infuse_views
+from cmvl.inference import infuse_views
 from cmvl.report.trained import Trained, load_trained
 from cmvl.report.videos import Failure, Footage, Source, read_videos
 from cmvl.utils.errors import UserError, VideoError
@@ -69,7 +69,7 @@ class VideoPredictor:
                 f"{trained.path}: this net tells the actions of people in given boxes, not of "
                 "whole videos; see --boxes"
             )
-        self.trained, self.chunk = trained, cfg.TEST.CHUNK
+        self.trained = trained
         self.method, self.activation = cfg.DATA.ENSEMBLE_METHOD, trained.task.activation
 
     def __call__(self, path: str | Path) -> VideoPrediction:
@@ -86,14 +86,9 @@ class VideoPredictor:
         for footage in read_videos(self.trained.cfg, sources, workers):
             yield footage if isinstance(footage, Failure) else self.predict(footage)
 
-    def encode(self, footage: Footage) -> list[Tensor]:
-        """X_n of all views, as maps (1, V S, d, t, h, w) per pathway."""
-        views = footage.clips.to(self.trained.device)
-        return encode_views(self.trained.model, views, self.chunk)
-
     def predict(self, footage: Footage, maps: Sequence[Tensor] = ()) -> VideoPrediction:
-        """`maps`: those of `encode`, if they are there already."""
-        maps = maps or self.encode(footage)
+        """`maps`: those of its clips, if they are there already."""
+        maps = maps or self.trained.encode(footage.clips)
         V, S = footage.clips.shape[:2]
         scores = checked(self.score(maps, S)[0].unflatten(0, (V, S)))
         each = [x[0].unflatten(0, (V, S)) for x in maps]  # V videos of one clip
@@ -112,7 +107,8 @@ class VideoPredictor:
     def score(self, maps: Sequence[Tensor], S: int) -> Tensor:
         """Maps (B, V S, d, t, h, w) of B videos -> scores (B, V S, K)."""
         model = self.trained.model
-        return self.activation(model.head.windows(infuse_views(model, maps, S))).mean(dim=2)
+        with self.trained.computing():
+            return self.activation(model.head.windows(infuse_views(model, maps, S))).mean(dim=2)
 
 
 def load_predictor(place: str | Path, opts: Sequence[str] = (), **options: str) -> VideoPredictor:

@@ -131,7 +131,7 @@ def _videos(
         if isinstance(item, Failure):
             yield item
             continue
-        maps = predictor.encode(item)
+        maps = predictor.trained.encode(item.clips)
         result = predictor.predict(item, maps)
         if failure := _filmed(trained, item.source, of_video(result), job, places):
             yield failure

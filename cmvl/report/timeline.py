@@ -22,7 +22,6 @@ from cmvl.data.stream import open_stream, stream_clips
 from cmvl.data.transforms import EvalTransform
 from cmvl.evaluation.results import rank
 from cmvl.evaluation.views import checked, ensemble
-from cmvl.inference import encode_views
 from cmvl.report.predict import Named, Scores, VideoPredictor, best, called
 from cmvl.report.trained import Trained
 from cmvl.report.videos import Source
@@ -142,7 +141,7 @@ class Slide:
         cfg = self.cfg = trained.cfg
         self.trained, self.window, self.stride = trained, window, stride
         self.rule, self.transform = build_rule(trained), build_transform(trained)
-        self.clips, self.chunk = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.CHUNK
+        self.clips = cfg.TEST.NUM_ENSEMBLE_VIEWS
 
     def __call__(
         self, source: Source, read: Callable[[list[Tensor]], NDArray]
@@ -164,8 +163,7 @@ class Slide:
     def _encoded(self, clips: Iterator[tuple[int, Tensor]]) -> Iterator[list[Tensor]]:
         """Maps (1, S, d, t, h, w) of every clip."""
         for _, clip in clips:
-            views = clip[None].to(self.trained.device)
-            yield encode_views(self.trained.model, views, self.chunk)
+            yield self.trained.encode(clip[None])
 
 
 def rolling(

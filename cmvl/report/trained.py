@@ -1,16 +1,20 @@
 """A finished training as one thing to ask: config, net and class names, from a checkpoint alone."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from fvcore.common.config import CfgNode
+from torch import Tensor
 
 from cmvl.checkpoint import find_last, load_weights
 from cmvl.checkpoint.formats import read_checkpoint
 from cmvl.config import load_cfg
 from cmvl.data.disk import read_class_file
+from cmvl.engine.precision import allow_tf32, build_precision
+from cmvl.inference import encode_views
 from cmvl.model import VideoModel, build_model
 from cmvl.tasks import Task, find_task
 from cmvl.utils.errors import CheckpointError, ConfigError, UserError
@@ -26,6 +30,15 @@ class Trained:
     model: VideoModel
     class_names: list[str]  # of class 0, 1 ...; "" for one that is not evaluated
     device: torch.device
+
+    def computing(self) -> AbstractContextManager:
+        """Inside, it computes in TEST.PRECISION, as a test does."""
+        return build_precision(self.cfg.TEST.PRECISION, self.device).autocast()
+
+    def encode(self, views: Tensor) -> list[Tensor]:
+        """X_n of views uint8 (V, S, 3, T, H, W), as maps (1, V S, d, t, h, w) per pathway."""
+        with self.computing():
+            return encode_views(self.model, views.to(self.device), self.cfg.TEST.CHUNK)
 
 
 def load_trained(
@@ -51,6 +64,7 @@ def load_trained(
     task = find_task(cfg.TASK)
     model = build_model(cfg, task.head)
     load_weights(model, path, may_miss=())
+    allow_tf32(cfg.MODEL.TF32)
     names = list(saved.get("class_names", ()))
     if class_file:
         names = _read_names(class_file)
