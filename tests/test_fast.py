@@ -17,6 +17,7 @@ from cmvl.engine.precision import Precision, build_precision
 from cmvl.engine.setup import setup
 from cmvl.engine.step import Stepper, build_stepper
 from cmvl.layers.batchnorm import ClipwiseBatchNorm3d
+from cmvl.layers.repeatable_pool import RepeatablePool3d
 from cmvl.losses import VideoLoss
 from cmvl.model import build_model
 from cmvl.structures import VideoBatch
@@ -63,6 +64,14 @@ def assert_alike(result, plain, atol=1e-9):
     assert result[1].keys() == plain[1].keys()
     for name, value in plain[1].items():
         torch.testing.assert_close(result[1][name], value, rtol=0, atol=atol, msg=name)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_deterministic(strategy):
+    repeatable = three_steps(strategy, "DETERMINISTIC", True)
+    assert_alike(repeatable, three_steps(strategy), atol=1e-12)
+    pools = stepper("DETERMINISTIC", True).model.backbone.modules()
+    assert any(isinstance(pool, RepeatablePool3d) for pool in pools)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

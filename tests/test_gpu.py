@@ -67,6 +67,22 @@ def test_mixed_precision_is_near_float32(form, half):
         assert F.cosine_similarity(mixed_gradient, gradient, dim=0) > near
 
 
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_deterministic(strategy, form, monkeypatch):
+    """The same bits each time, and nothing in a step that torch cannot repeat."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    half = {"precision": torch.bfloat16, "dtype": torch.float32}
+    options = (*form, "DETERMINISTIC", True)
+    torch.use_deterministic_algorithms(True)  # raises
+    try:
+        first, *others = [three_steps(strategy, *options, device=GPU, **half) for _ in range(3)]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for other in others:
+        assert_alike(other, first, atol=0)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_compiled(strategy):
     torch._dynamo.reset()

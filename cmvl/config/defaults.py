@@ -7,6 +7,7 @@ _C = CN()
 _C.TASK = "classification"  # row of cmvl/tasks.py
 _C.OUTPUT_DIR = "./output"  # config, logs, checkpoints and results go here
 _C.RNG_SEED = 0  # seeds weights, data order and augmentation
+_C.DETERMINISTIC = False  # True: the same bits from a run made again, on a GPU too; slower
 _C.NUM_GPUS = 1  # GPUs of this machine, a process each; 0: run on the CPU
 _C.LOG_PERIOD = 10  # iterations between two log lines
 

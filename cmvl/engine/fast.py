@@ -9,19 +9,22 @@ from torch import nn
 from cmvl.engine.precision import build_precision
 from cmvl.layers.batchnorm import merge_groups, synchronise
 from cmvl.layers.folded_conv import fold_stems
+from cmvl.layers.repeatable_pool import make_pools_repeatable
 from cmvl.model import VideoModel
 
 MOST_BLOCKS = 128  # different ones, in training and in tests; torch's own limit is 8
 
 
 def build_fast(cfg: CfgNode, model: VideoModel) -> None:
-    """Memory layout, compilation and the groups of norms, in place; parameter names stay."""
+    """Memory layout, compilation, groups of norms, pools; in place, parameter names stay."""
     if lays_channels_last(cfg, next(model.parameters()).device):
         lay_channels_last(model)
     if cfg.BN.SYNC:
         synchronise(model)
     if not cfg.BN.CLIPWISE:
         merge_groups(model)
+    if cfg.DETERMINISTIC:
+        make_pools_repeatable(model)
     if cfg.MODEL.COMPILE:
         compile_parts(model)
 

@@ -1,5 +1,6 @@
 """In which numbers a run computes. The memory keeps to float32 by itself."""
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -32,6 +33,15 @@ def allow_tf32(allowed: bool) -> None:
     """MODEL.TF32, of the process: its convolutions, and products as those of the memory."""
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def ask_for_repeatable(asked: bool) -> None:
+    """DETERMINISTIC, of the process: torch takes algorithms that give the same bits each time, and
+    warns where it has none."""
+    if asked:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
+    torch.use_deterministic_algorithms(asked, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it
 
 
 def build_precision(name: str, device: torch.device) -> Precision:

@@ -14,7 +14,7 @@ from cmvl.checkpoint import Checkpointer, Position
 from cmvl.config import dump_cfg
 from cmvl.config.compare import check_alike, check_resume, compare_start
 from cmvl.data.dataset import VideoDataset
-from cmvl.engine.precision import allow_tf32
+from cmvl.engine.precision import allow_tf32, ask_for_repeatable
 from cmvl.launch import Crew
 from cmvl.utils.cores import cores
 from cmvl.utils.distributed import broadcast, is_main, rank, who_am_i, world_size
@@ -62,6 +62,7 @@ def setup(cfg: CfgNode, job: str) -> torch.device:
     np.random.seed(cfg.RNG_SEED)
     torch.manual_seed(cfg.RNG_SEED)
     allow_tf32(cfg.MODEL.TF32)
+    ask_for_repeatable(cfg.DETERMINISTIC)
     name = device_name(device)
     together = f"{world_size()} processes, each on " if world_size() > 1 else ""
     logger.info("cmvl %s, torch %s, %s%s", __version__, torch.__version__, together, name)
