@@ -13,7 +13,7 @@ from cmvl.checkpoint.folder import checkpoints, find_damage, write_whole
 from cmvl.engine import keeper
 from cmvl.launch.signals import STOPPED, StopRequest
 from cmvl.losses import VideoLoss
-from cmvl.utils.errors import CheckpointError
+from cmvl.utils.errors import CheckpointError, DataError
 from cmvl.utils.runlog import RunLog
 
 from toy import random_clips, toy_model
@@ -167,10 +167,44 @@ def test_nobody_leaves_before_the_checkpoint_is_written(monkeypatch):
     ckpt = SimpleNamespace(save=lambda position: events.append(position))
     log = SimpleNamespace(check=lambda: events.append("check"))
     asked = keeper.Keeper(ckpt, log, StopRequest("SIGTERM"), minutes=0)
+    data = asked.between(iter("ab"), lambda i: Position(1, 8 * i))
+    assert next(data) == "a" and events == []  # nothing is done yet
     with pytest.raises(SystemExit) as ended:
-        asked.after_step(Position(1, 8))
+        next(data)
     assert ended.value.code == STOPPED
     assert events == ["meet", "check", Position(1, 8), "meet"]  # no diverged run's is the newest
+
+
+@pytest.mark.parametrize("signal", ["", "SIGTERM"])
+def test_data_that_cannot_be_had_end_a_run_that_has_saved(signal, monkeypatch):
+    """The failure is told, also where the run was to stop at that step."""
+    events = []
+    monkeypatch.setattr(keeper, "highest", lambda wish: events.append("meet") or wish)
+    ckpt = SimpleNamespace(save=lambda position: events.append(position))
+    log = SimpleNamespace(check=lambda: None)
+    stop = StopRequest()
+
+    def broken():
+        yield from "ab"
+        stop.name = signal
+        raise DataError("no disk")
+
+    asked = keeper.Keeper(ckpt, log, stop, minutes=0)
+    data = asked.between(broken(), lambda i: Position(0, 8 * i))
+    assert next(data) + next(data) == "ab" and events == ["meet"]
+    with pytest.raises(DataError, match="no disk"):
+        next(data)
+    assert events == ["meet", "meet", Position(0, 16), "meet"]
+
+
+def test_data_that_cannot_be_had_from_the_start_leave_nothing():
+    def broken():
+        raise DataError("no disk")
+        yield
+
+    asked = keeper.Keeper(None, None, StopRequest(), minutes=0)
+    with pytest.raises(DataError, match="no disk"):
+        next(asked.between(broken(), lambda i: Position(0, i)))
 
 
 @pytest.mark.parametrize(("signal", "saving"), [("SIGTERM", True), ("SIGTERM", False), ("", True)])

@@ -5,19 +5,23 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from cmvl.config import load_cfg
 from cmvl.data import loader as loader_module
 from cmvl.data.dataset import VideoDataset
-from cmvl.data.loader import VideoLoader, holding, sharing_advice, watched
+from cmvl.data.loader import VideoLoader, watched
 from cmvl.data.records import MultiLabelRecords, Records
 from cmvl.data.transforms import EvalTransform
+from cmvl.data.workers import holding, ignore_deaths
 from cmvl.report.videos import Source, Videos, read_videos
 from cmvl.structures import collate
 from cmvl.utils.errors import DataError
@@ -70,14 +74,14 @@ def test_worker_is_named_with_its_file(data, how, timeout):
 
 def test_a_scheduler_s_signal_does_not_end_workers_that_just_start(data, monkeypatch):
     """They would take the run down with them while it saves."""
-    start = loader_module._start_worker
+    start = loader_module.start_worker
 
     def late(worker):
         time.sleep(1)
         start(worker)
 
     data.how = "lives"
-    monkeypatch.setattr(loader_module, "_start_worker", late)
+    monkeypatch.setattr(loader_module, "start_worker", late)
     loader = loader_of(data)
     batches = loader._get_iterator()
     for worker in batches._workers:
@@ -96,8 +100,65 @@ def fail_at_video_2(self, index, how):
         raise RuntimeError(FULL)
 
 
-def test_too_many_open_files_are_no_lack_of_memory():
-    assert not sharing_advice("unable to open shared memory object: Too many open files (24)")
+FILES = "unable to open shared memory object </torch_1_2> in read-write mode: Too many open files"
+
+
+class Unsendable(str):
+    def __reduce__(self):
+        raise RuntimeError(self)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (FILES, "too many open files"),
+        (FULL, "in shared memory.*--shm-size"),
+        ("another", r"died \(exit code 1\)"),
+    ],
+)
+def test_a_batch_that_a_worker_cannot_send_is_not_waited_for(data, trouble, told, monkeypatch):
+    """Its thread says so on the console and takes the next one."""
+    load = VideoDataset._load
+
+    def loaded(self, index, *rest):
+        item = load(self, index, *rest)
+        return replace(item, failures=(Unsendable(trouble),)) if index == 1 else item
+
+    monkeypatch.setattr(VideoDataset, "_load", loaded)
+    data.how = "works"
+    with pytest.raises(DataError, match=told):
+        list(loader_of(data))
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "Connection reset")])
+@pytest.mark.parametrize("gone", [False, True])
+def test_tensors_that_their_worker_does_not_hand_over(data, gone, error, monkeypatch):
+    """It has gone, and closed what it was connected to before; or has no file left to open."""
+    original = DataLoader.__iter__
+
+    def broken_off(self):
+        yield next(original(self))
+        ignore_deaths()
+        if gone:
+            worker = self._workers()[0]
+            threading.Timer(0.2, worker.kill).start()
+        raise error
+
+    monkeypatch.setattr(DataLoader, "__iter__", broken_off)
+    data.how = "works"
+    told = "left with what it had read\n.*exit code -9" if gone else "too many open files"
+    with pytest.raises(DataError, match=told):
+        list(loader_of(data))
+
+
+def test_an_error_of_the_data_set_s_own_stays_what_it_is(data, monkeypatch):
+    def failing(self, index, *_):
+        raise EOFError("its own")
+
+    monkeypatch.setattr(VideoDataset, "_load", failing)
+    for workers in (0, 1):
+        with pytest.raises(EOFError, match="its own"):
+            list(loader_of(data, workers))
 
 
 LIMITED = """

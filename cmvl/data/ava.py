@@ -21,9 +21,9 @@ from cmvl.data.ava_keyframes import KeyFrames, Seconds, Window
 from cmvl.data.build import DATASETS, build_options
 from cmvl.data.dataset import VideoDataset, cut_clips
 from cmvl.data.frames import FrameSource, open_source
-from cmvl.data.loader import holding
 from cmvl.data.sampling import keyframe_indices
 from cmvl.data.transforms import View, WholeTransform
+from cmvl.data.workers import holding
 from cmvl.structures import KeyFrame, VideoItem
 from cmvl.utils.errors import ConfigError, DataError, VideoError
 from cmvl.utils.logging import logger

@@ -18,11 +18,11 @@ from torch.utils.data import Dataset, get_worker_info
 
 from cmvl.data.decode import VideoInfo
 from cmvl.data.frames import FrameSource, open_source
-from cmvl.data.loader import holding
 from cmvl.data.planes import Scratch
 from cmvl.data.records import Records
 from cmvl.data.rules import RULES
 from cmvl.data.transforms import Transform, View
+from cmvl.data.workers import holding
 from cmvl.structures import VideoItem
 from cmvl.utils.errors import DataError, VideoError
 from cmvl.utils.logging import printable

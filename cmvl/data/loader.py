@@ -1,58 +1,28 @@
 """A loader that says which file it was when a worker dies or hangs."""
 
-import atexit
-import resource
-import shutil
 import signal
-import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import active_children, get_all_start_methods
+from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
-from multiprocessing.util import Finalize
-from pathlib import Path
-from typing import Any
 
-import cv2
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
-from cmvl.launch.signals import STOP_SIGNALS, as_in_a_worker, held_back
+from cmvl.data.workers import (
+    FILES,
+    TOO_MANY_FILES,
+    allow_open_files,
+    die_quietly,
+    ignore_deaths,
+    room_advice,
+    start_method,
+    start_worker,
+)
+from cmvl.launch.signals import STOP_SIGNALS, held_back
 from cmvl.structures import VideoBatch
 from cmvl.utils.errors import DataError, UserError
-
-OPEN_FILES = 2**16  # enough for any number of workers
-FILES = (
-    "loading stopped: too many open files, for each tensor that a data worker hands over is one. "
-    "Raise the limit of the system (`ulimit -n 65536`), or lower DATA_LOADER.NUM_WORKERS or "
-    "DATA_LOADER.PREFETCH_FACTOR"
-)
-
-
-@contextmanager
-def holding(held: Tensor | None, index: int) -> Iterator[None]:
-    """Note in `held` that this worker reads video `index`, as long as it does.
-
-    `held` (workers,) int64 is memory that the main process sees: -1 for a worker without a video.
-    """
-    worker = get_worker_info()
-    if held is None or worker is None:
-        yield
-        return
-    held[worker.id] = index
-    try:
-        yield
-    finally:
-        held[worker.id] = -1
-
-
-def start_method() -> str:
-    """Of data workers, however this process was started itself, and whatever Python prefers.
-
-    Those that are forked import nothing anew and share the lists with this process.
-    """
-    return "fork" if sys.platform == "linux" else get_all_start_methods()[0]
 
 
 class VideoLoader(DataLoader):
@@ -75,7 +45,7 @@ class VideoLoader(DataLoader):
             dataset,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             generator=torch.Generator(),  # or each pass would draw from the model's random numbers
             **options,
         )
@@ -83,9 +53,20 @@ class VideoLoader(DataLoader):
     def __iter__(self) -> Iterator[VideoBatch]:
         try:
             with watched(self):
-                yield from super().__iter__()
+                yield from self._batches()
         except UserError as error:
             raise type(error)(_own_words(error)) from None
+
+    def _batches(self) -> Iterator[VideoBatch]:
+        try:
+            yield from super().__iter__()
+        except (EOFError, ConnectionError) as error:
+            if not self.num_workers or "DataLoader worker" in str(error):
+                raise  # the data set's own
+            # Tensors are fetched from their worker: it has gone, or could not hand them over.
+            if self._loses_a_worker():
+                raise RuntimeError("DataLoader worker left with what it had read") from error
+            raise RuntimeError(TOO_MANY_FILES) from error
 
     def _get_iterator(self):
         with self._starting_workers():
@@ -94,7 +75,7 @@ class VideoLoader(DataLoader):
             # The last word of torch, and of `multiprocessing` when this process ends, is SIGTERM;
             # workers leave that to the main process, which would wait for them for ever.
             worker._popen.terminate = worker._popen.kill
-        _die_quietly()
+        die_quietly()
         return iterator
 
     @contextmanager
@@ -126,11 +107,18 @@ class VideoLoader(DataLoader):
     def has_lost_a_worker(self) -> bool:
         return any(not worker.is_alive() for worker in self._workers())
 
+    def _loses_a_worker(self, seconds: float = 1.0) -> bool:
+        """What it was connected to closes a moment before it is gone."""
+        end = time.monotonic() + seconds
+        while not self.has_lost_a_worker() and time.monotonic() < end:
+            time.sleep(0.01)
+        return self.has_lost_a_worker()
+
     def kill_workers(self) -> None:
         """One that hangs would not hear anything milder."""
         if not self._workers():
             return
-        before = _ignore_deaths()
+        before = ignore_deaths()
         for worker in self._workers():
             worker.kill()
         self._iterator._shutdown_workers()
@@ -159,14 +147,6 @@ class VideoLoader(DataLoader):
         return "\n".join([f"loading stopped: {reason}", *lines, hint])
 
 
-def allow_open_files() -> None:
-    """As many as the system lets this process have: each tensor that a worker hands over is one."""
-    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
-    if now != resource.RLIM_INFINITY and now < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
 @contextmanager
 def watched(*loaders: VideoLoader) -> Iterator[None]:
     """Inside, a worker of `loaders` that dies is a DataError with its file.
@@ -177,7 +157,7 @@ def watched(*loaders: VideoLoader) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        message = FILES if "Too many open files" in str(error) else _death(error, loaders)
+        message = FILES if TOO_MANY_FILES in str(error) else _death(error, loaders)
         if not message:
             raise
         for loader in loaders:
@@ -194,44 +174,7 @@ def _death(error: RuntimeError, loaders: Sequence[VideoLoader]) -> str:
         return ""
     guilty = [loader for loader in loaders if loader.has_lost_a_worker()] or loaders
     blame = "\n".join(loader.accusation(str(cause)) for loader in guilty)
-    return sharing_advice(blame) or blame
-
-
-def sharing_advice(said: str) -> str:
-    """The mend, if workers found no shared memory left, as their last words tell; else ""."""
-    signs = ("allocate shared memory", "out of shared memory", f"exit code {-signal.SIGBUS}")
-    if not any(sign in said for sign in signs):
-        return ""
-    place, size = Path("/dev/shm"), ""
-    if place.is_dir():
-        size = f" ({place}, {shutil.disk_usage(place).total / 2**20:.0f} MiB)"
-    return (
-        f"loading stopped: data workers hand over clips in shared memory{size}, and it is full. "
-        "Start the container with more (docker run --ipc host, or --shm-size 32g), or take fewer "
-        "workers (DATA_LOADER.NUM_WORKERS, --workers) or a lower DATA_LOADER.PREFETCH_FACTOR"
-    )
-
-
-def _ignore_deaths() -> Any:
-    """Torch's handler of SIGCHLD, which this returns, raises whatever is going on."""
-    return signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def _die_quietly() -> None:
-    """When this process ends, so do its workers, and nothing is to be said of that.
-
-    A process of a crew has no `atexit`; in the others torch's hooks come before the finalizers.
-    """
-    atexit.unregister(_ignore_deaths)
-    atexit.register(_ignore_deaths)
-    Finalize(None, _ignore_deaths, exitpriority=0)
-
-
-def _start_worker(worker: int) -> None:
-    """Workers are the parallelism; threads inside them only take each other's time."""
-    as_in_a_worker()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+    return room_advice(blame) or blame
 
 
 def _own_words(error: UserError) -> str:

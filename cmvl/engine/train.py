@@ -123,14 +123,14 @@ def train_epoch(
     before = -(-order.start // order.step_videos)  # steps
     steps = before + order.steps_left()
     groups, what = _grouped(loader, order.passes), f"epoch {epoch + 1} of {epochs}"
-    for i, batches in log.timed(progress(groups, steps, what, "step", before, silent)):
+    data = log.timed(progress(groups, steps, what, "step", before, silent))
+    for i, batches in keeper.between(data, lambda i: Position(epoch, order.place(i))):
         number = before + i + 1
         values = step(batches, lr_at(epoch + order.place(i) / whole))
         log.collect(epoch, number, [v for b in batches for v in b.index.tolist()], **values)
         log.broken(message for batch in batches for message in batch.failures)
         if log.due(number, steps):
             log.write(epoch, number, steps, epochs)
-        keeper.after_step(Position(epoch, order.place(i + 1)))
     log.end_epoch(epoch)
 
 

@@ -22,8 +22,9 @@ from cmvl.data.decode import VideoInfo
 from cmvl.data.disk import walk_media
 from cmvl.data.frames import PICTURES
 from cmvl.data.lists import split_line
-from cmvl.data.loader import VideoLoader, holding
+from cmvl.data.loader import VideoLoader
 from cmvl.data.records import Records
+from cmvl.data.workers import holding
 from cmvl.launch.signals import handling
 from cmvl.utils.errors import DataError, VideoError
 

@@ -4,6 +4,7 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import traceback
 from collections import Counter
@@ -17,6 +18,7 @@ from cmvl import inference
 from cmvl.checkpoint import Checkpointer, folder
 from cmvl.config import load_cfg
 from cmvl.data import dataset
+from cmvl.data.order import EpochSampler
 from cmvl.engine import test as testing
 from cmvl.engine import train as training
 from cmvl.engine.setup import build_crew
@@ -150,3 +152,16 @@ def last_state(run_folder):
 
 def said(run_folder):
     return (run_folder / "said.txt").read_text()
+
+
+def copied(data, folder):
+    """The data set in another folder, whose files may be harmed."""
+    shutil.copytree(data, folder)
+    return folder
+
+
+def nth_video(data, place):
+    """The training video that comes at `place`, from 0, in the first epoch."""
+    lines = (data / "train.csv").read_text().splitlines()
+    order = [index for _, index in EpochSampler(len(lines), seed=0, videos=1)]
+    return data / lines[order[place]].rpartition(" ")[0]

@@ -5,9 +5,19 @@ import signal
 
 import pytest
 import torch
-from fault_jobs import EVERY_STEP, POINTS, Blow, last_state, numbers, said, train
+from fault_jobs import (
+    EVERY_STEP,
+    POINTS,
+    Blow,
+    copied,
+    last_state,
+    nth_video,
+    numbers,
+    said,
+    train,
+)
 
-from cmvl.data.loader import start_method
+from cmvl.data.workers import start_method
 from cmvl.launch.signals import STOPPED
 
 
@@ -111,4 +121,18 @@ def test_a_killed_data_worker_is_named_with_its_file(tmp_path, data, undisturbed
     assert "error: loading stopped" in said(run)
     assert "died (exit code -9) at" in said(run) and ".mp4 (" in said(run)
     assert train(run, data, *workers) == 0, said(run)
+    assert_undisturbed(run, undisturbed)
+
+
+def test_videos_that_cannot_be_read_cost_nothing_that_is_done(tmp_path, data, undisturbed):
+    """They end the run where they are asked for; mended, it goes on from there."""
+    run, here = tmp_path / "run", copied(data, tmp_path / "data")
+    video = nth_video(here, place=7)  # of the fourth step
+    video.rename(video.with_suffix(".away"))
+    assert train(run, here, "DATA.MAX_RESAMPLES", 0) == 1, said(run)
+    assert f"{video}: expected a video file, found nothing there" in said(run)
+    names = [path.name for path in (run / "checkpoints").glob("checkpoint_epoch*.pyth")]
+    assert names == ["checkpoint_epoch_00000_plus_000000006.pyth"]
+    video.with_suffix(".away").rename(video)
+    assert train(run, here) == 0, said(run)
     assert_undisturbed(run, undisturbed)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fault_jobs import EVERY_STEP, Blow, numbers, said, train
+from fault_jobs import EVERY_STEP, Blow, copied, nth_video, numbers, said, train
 from test_kills import assert_undisturbed
 
 from cmvl.launch.signals import STOPPED
@@ -76,3 +76,16 @@ def test_going_on_with_another_number_of_processes(tmp_path, data):
     for line, expected in first:
         assert line.pop("kind") == expected.pop("kind")
         assert line == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_one_that_cannot_read_its_videos_costs_nothing(tmp_path, data, two_undisturbed):
+    """The other one has its own, and saves with it."""
+    run, here = tmp_path / "run", copied(data, tmp_path / "data")
+    video = nth_video(here, place=7)  # the second one's, of the fourth step
+    video.rename(video.with_suffix(".away"))
+    assert train(run, here, *TWO, "DATA.MAX_RESAMPLES", 0) == 1, said(run)
+    assert f"{video}: expected a video file, found nothing there" in said(run)
+    video.with_suffix(".away").rename(video)
+    assert train(run, here, *TWO) == 0, said(run)
+    assert "after 0 epochs and 6 videos" in said(run)
+    assert_undisturbed(run, two_undisturbed)
