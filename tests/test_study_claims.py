@@ -73,13 +73,24 @@ LAST = [  # 9 to 14
     ("residual_ungrouped", "avgpool_ungrouped", "hardly ahead of average pooling ({})", 3),
     ("after_clips_ungrouped", "after_clips_tenth_ungrouped", "by {} from clip-level", 6),
 ]
+VIEWS = [  # 15 to 20
+    ("nomemory_v30", "nomemory_v3", "30 are level with 3 ({})", 2),
+    ("cm", "cm_v5", "10 are ahead of 5 by {} points", 6),
+    ("cm_v20", "cm", "20 of 10 by {}, ahead in five seeds and level in one", 5),
+    ("cm_v30", "cm_v20", "and 30 are level with 20 ({})", 4),
+]
 
 
 @pytest.mark.parametrize(
     ("seeds", "cell", "other", "said", "ahead"),
     [
         (seeds, *pair)
-        for seeds, pairs in ((SEEDS, NINE), (range(3, 9), SIX), (range(9, 15), LAST))
+        for seeds, pairs in (
+            (SEEDS, NINE),
+            (range(3, 9), SIX),
+            (range(9, 15), LAST),
+            (range(15, 21), VIEWS),
+        )
         for pair in pairs
     ],
 )
