@@ -80,6 +80,21 @@ def test_a_folder_that_never_was_is_another_matter(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("may_enter", [True, False])
+def test_a_folder_that_may_not_be_listed(may_enter, tmp_path, monkeypatch):
+    """Its files may still be read; where it may not be entered either, none can."""
+
+    def refused(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(container.os, "scandir", refused)
+    monkeypatch.setattr(container.os, "access", lambda path, mode: may_enter)
+    told = "found nothing there" if may_enter else "cannot be read .Permission denied."
+    with pytest.raises(VideoError if may_enter else DataError, match=told):
+        with open_video(tmp_path / "a.mp4"):
+            pass
+
+
 def test_the_claim_on_a_lost_folder_hides_no_trouble(tmp_path, monkeypatch):
     files = []
     monkeypatch.setattr(claim, "_lock", lambda file, _: files.append(file))

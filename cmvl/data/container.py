@@ -82,10 +82,12 @@ def check_disk(path: str) -> None:
     """
     folder = os.path.dirname(path) or "."
     try:
-        os.scandir(folder).close()
+        os.scandir(folder).close()  # a look at its status may come from a memory of it
     except (FileNotFoundError, NotADirectoryError):  # as lists have it that name what never was
         return
     except OSError as error:
+        if isinstance(error, PermissionError) and os.access(folder, os.X_OK):
+            return  # it may be entered though not listed
         raise DataError(
             f"{folder}: the folder cannot be read ({error.strerror}): bring back the disk or the "
             f"rights, and start again; {os.path.basename(path)} and what follows was not looked at"

@@ -35,7 +35,7 @@ def _shown(show: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             logger.warning(
                 "%s: cannot be written (%s): the run goes on without TensorBoard, its numbers are "
-                "in log.jsonl", board.folder, error.strerror,
+                "in log.jsonl", board.folder, error.strerror or error,
             )  # fmt: skip
             board.folder = board._writer = None
 
