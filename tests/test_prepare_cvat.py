@@ -9,6 +9,7 @@ from list_tools import run_tool
 from test_run_net import ROOT, run_net
 
 from cmvl.data.ava_files import read_label_map
+from cmvl.data.cvat_files import read_cvat
 from cmvl.data.prepare_cvat import prepare_cvat
 from cmvl.utils.errors import DataError
 
@@ -69,6 +70,22 @@ def rows(path):
 
 def made(out):
     return rows(out / "annotations/train.csv") + rows(out / "annotations/val.csv")
+
+
+@pytest.mark.parametrize(
+    ("degrees", "around"),
+    [
+        (0, (10, 20, 50, 30)),
+        (90, (25, 5, 35, 45)),
+        (180, (10, 20, 50, 30)),
+        (45, (30 - 25 / 2**0.5, 25 - 25 / 2**0.5, 30 + 25 / 2**0.5, 25 + 25 / 2**0.5)),
+        (315, (30 - 25 / 2**0.5, 25 - 25 / 2**0.5, 30 + 25 / 2**0.5, 25 + 25 / 2**0.5)),
+    ],
+)
+def test_a_turned_box_is_the_upright_one_around_it(degrees, around, tmp_path):
+    box = track([(0, (10, 20, 50, 30), 0, {})]).replace("xtl=", f'rotation="{degrees}.00" xtl=')
+    (task,) = read_cvat(export(tmp_path / "a.xml", tracks=[box]))
+    np.testing.assert_allclose(task.tracks[0].boxes[0].corners, around)
 
 
 @pytest.mark.parametrize("every", [False, True])

@@ -28,7 +28,7 @@ class Box:
     """At one frame; `outside`: here the track has left the picture."""
 
     frame: int
-    corners: NDArray[np.float64]  # (4,) left, top, right, bottom, pixels
+    corners: NDArray[np.float64]  # (4,) left, top, right, bottom, pixels; around a turned one
     outside: bool
     attributes: dict[str, str]
 
@@ -123,12 +123,25 @@ def _task(element: Element, path: Path) -> Task:
     return Task(f"{path}: task {name}", names, element.findtext("subset", "").strip(), whole)
 
 
+def upright(corners: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
+    """The corners (4,) of the box around one that is turned about its middle."""
+    if not degrees:
+        return corners
+    middle, half = (corners[:2] + corners[2:]) / 2, (corners[2:] - corners[:2]) / 2
+    c, s = abs(np.cos(np.radians(degrees))), abs(np.sin(np.radians(degrees)))
+    half = np.array([[c, s], [s, c]]) @ half
+    return np.concatenate([middle - half, middle + half])
+
+
 def _boxes(track: Element, path: Path) -> Iterator[Box]:
     for element in track.iter("box"):
         try:
             yield Box(
                 int(element.attrib["frame"]),
-                np.array([float(element.attrib[corner]) for corner in CORNERS]),
+                upright(
+                    np.array([float(element.attrib[corner]) for corner in CORNERS]),
+                    float(element.get("rotation", "0")),
+                ),
                 element.get("outside", "0") == "1",
                 {a.get("name", ""): (a.text or "").strip() for a in element.iter("attribute")},
             )
