@@ -2,10 +2,13 @@
 
 import copy
 import os
+import re
 
 import pytest
 import torch
+from test_fast import batch, stepper
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cmvl.backbones.build import build_backbone
 from cmvl.config import load_cfg
@@ -58,6 +61,36 @@ def test_no_pool_of_a_backbone_is_left(name):
     make_pools_repeatable(net)
     pools = [type(m) for m in net.modules() if isinstance(m, nn.MaxPool3d)]
     assert pools and set(pools) == {RepeatablePool3d}
+
+
+# Of torch's list (use_deterministic_algorithms): what has no way on a GPU that can be repeated.
+NOT_REPEATABLE = re.compile(
+    "(max_pool[23]d|avg_pool[23]d|fractional|adaptive|upsample|reflection|replication|grid_sampler|"
+    "embedding_bag|nll_loss2d|ctc_loss).*backward|cumsum|histc|bincount|kthvalue|median|put_"
+)
+
+
+class Operations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.add(operation.overloadpacket.__name__)
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("backbone", ["SlowFast", "I3D", "R2Plus1D"])
+def test_a_step_has_nothing_that_cannot_be_repeated(backbone, deterministic):
+    nonlocal_ = ["NONLOCAL.LOCATION", "[[],[0],[],[]]"] if backbone != "R2Plus1D" else []
+    step = stepper("MODEL.BACKBONE", backbone, *nonlocal_, "DETERMINISTIC", deterministic)
+    with Operations() as seen:
+        step([batch()], 0.02)
+    assert len(seen.names) > 30
+    found = [name for name in seen.names if NOT_REPEATABLE.search(name)]
+    pools = backbone != "R2Plus1D" and not deterministic
+    assert found == ["max_pool3d_with_indices_backward"] * pools
 
 
 def test_torch_is_asked_for_what_can_be_repeated(tmp_path, monkeypatch):
