@@ -16,6 +16,7 @@ import torch
 from trained_nets import NAMES, TINY, write_checkpoint
 
 from cmvl.config import load_cfg
+from cmvl.engine.precision import allow_tf32
 from cmvl.engine.test import test as run_test
 from cmvl.inference import score_views
 from cmvl.model import build_model
@@ -70,6 +71,13 @@ def test_scores_are_those_of_a_test(opts, folder, tmp_path):
             np.testing.assert_allclose(result.scores, expected["video_scores"][i], atol=1e-6)
             np.testing.assert_allclose(result.clips, expected["clip_scores"][i], atol=1e-6)
             assert result.clips.std(axis=0).max() > 1e-4  # clips differ at all
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tensorfloat_is_as_in_a_test(allowed, folder):
+    allow_tf32(not allowed)
+    load_trained(folder / "run", ["MODEL.TF32", str(allowed)])
+    assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is allowed
 
 
 def test_alone_is_a_video_of_one_clip(folder):
