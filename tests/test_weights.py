@@ -116,11 +116,23 @@ def test_content_tells_the_format_not_the_name(tmp_path, how):
 
 
 @pytest.mark.parametrize("under", ["model_state", "state_dict", "model", None])
-def test_where_tensors_may_sit_and_the_parallel_prefix(tmp_path, under):
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model."]
+)
+def test_where_tensors_may_sit_and_what_wraps_them(tmp_path, under, prefix):
     model, fresh = tiny(), tiny(filled=False)
-    state = {f"module.{key}": value for key, value in tensors(model).items()}
+    state = {f"{prefix}{key}": value for key, value in tensors(model).items()}
     path = saved(tmp_path / "a", {under: state, "epoch": 1} if under else state)
     load_weights(fresh, path, ())
+    assert_same(fresh, model)
+
+
+def test_parts_that_were_compiled(tmp_path):
+    model, fresh = tiny(), tiny(filled=False)
+    names = {key: key.replace("s2.", "s2._orig_mod.", 1) for key in tensors(model)}
+    assert any(key != name for key, name in names.items())
+    state = {names[key]: value for key, value in tensors(model).items()}
+    load_weights(fresh, saved(tmp_path / "a", state), ())
     assert_same(fresh, model)
 
 

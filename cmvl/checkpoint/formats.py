@@ -23,6 +23,7 @@ GZIP, ZIP, TAR = b"\x1f\x8b", b"PK\x03\x04", b"ustar"
 # The first object in torch's old files, as a pickle writes it.
 TORCH_LEGACY = (119547037146038801333356).to_bytes(10, "little")
 WRAPPINGS = 3  # gzip and tar around a file, at most
+WRAPPERS = ("model.", "module.")  # the name that trainers give it; DistributedDataParallel's
 STATES = ("model_state", "state_dict", "model")  # where tensors may sit in a torch file
 
 
@@ -57,8 +58,7 @@ def read_weights(path: Path) -> Weights:
                 f"{path}: entry {key!r} is a {type(value).__name__}; expected a dict of tensors, "
                 f"bare or under {', '.join(STATES)}"
             )
-    if all(key.startswith("module.") for key in tensors):
-        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
+    tensors = _unwrapped(tensors)
     naming = find_naming(tensors)
     if naming is None:
         raise CheckpointError(
@@ -67,6 +67,15 @@ def read_weights(path: Path) -> Weights:
         )
     epoch, cfg_text = content.get("epoch", -1), content.get("cfg", "")
     return _weights(path, naming, tensors, epoch, cfg_text)
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without what wraps the net, or with torch.compile any part of it."""
+    tensors = {key.replace("_orig_mod.", ""): value for key, value in tensors.items()}
+    for prefix in WRAPPERS:
+        if tensors and all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
 
 
 def read_checkpoint(path: Path) -> dict:
