@@ -123,7 +123,7 @@ def _task(element: Element, path: Path) -> Task:
     return Task(f"{path}: task {name}", names, element.findtext("subset", "").strip(), whole)
 
 
-def upright(corners: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
+def _upright(corners: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
     """The corners (4,) of the box around one that is turned about its middle."""
     if not degrees:
         return corners
@@ -138,7 +138,7 @@ def _boxes(track: Element, path: Path) -> Iterator[Box]:
         try:
             yield Box(
                 int(element.attrib["frame"]),
-                upright(
+                _upright(
                     np.array([float(element.attrib[corner]) for corner in CORNERS]),
                     float(element.get("rotation", "0")),
                 ),
