@@ -127,7 +127,7 @@ def test_a_batch_that_a_worker_cannot_send_is_not_waited_for(data, trouble, told
     monkeypatch.setattr(VideoDataset, "_load", loaded)
     data.how = "works"
     with pytest.raises(DataError, match=told):
-        list(loader_of(data))
+        list(loader_of(data, timeout=30))  # or a failure would be waited for
 
 
 @pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "Connection reset")])

@@ -69,6 +69,12 @@ def test_training_replaces_none_and_a_test_leaves_none_out(video, tmp_path):
         VideoDataset(records, "test", EvalTransform(32, 32, 1), 4, 2, skip_broken=True)[0]
 
 
+def test_a_training_that_looks_for_its_evaluations_videos_blames_no_list(disk):
+    records = Records("list.csv", [str(disk / "gone.mp4")], [0], [1])
+    with pytest.raises(DataError, match=GONE):
+        VideoDataset(records, "val", EvalTransform(32, 32, 1), 4, 2).check_there()
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "gone.mp4"])
 def test_no_list_is_cleaned_of_them(name, video):
     with pytest.raises(DataError, match=GONE):

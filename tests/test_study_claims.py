@@ -101,6 +101,11 @@ def test_differences_of_pairs(seeds, cell, other, said, ahead):
     assert sum(value > 0 for value in found) == ahead
 
 
+def test_a_memory_of_many_clips_serves_each_as_well():
+    found = differences("cm_v30", "cm", lambda run: run["clip_top1"], seeds=range(15, 21))
+    assert f"(30 views against 10: {as_text(found)} points of the clips)" in TEXT
+
+
 def test_all_clips_together_are_ahead_of_groups_in_all_24_pairs():
     found = differences("independent_ungrouped", "independent")
     for net in ("i3d", "r2plus1d", "slowfast"):

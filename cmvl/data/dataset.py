@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from cmvl.data.container import check_disk
 from cmvl.data.decode import VideoInfo
 from cmvl.data.frames import FrameSource, open_source
 from cmvl.data.planes import Scratch
@@ -96,6 +97,7 @@ class VideoDataset(Dataset):
         some = self.spaced(LOOKED_FOR)
         gone = [i for i in some if not os.path.exists(self.records.path(i))]
         if gone:
+            check_disk(self.records.path(gone[0]))
             raise DataError(
                 f"{self.records.where(gone[0])}: {self.records.path(gone[0])} is not there; "
                 f"{len(gone)} of {len(some)} videos of this list that were looked for are missing, "
